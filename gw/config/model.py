@@ -1,0 +1,232 @@
+"""What an operator can write, once: names, types, defaults, units. The reference, the JSON Schema and the defaults table are generated from here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+
+class Duration(float):
+    """Seconds. Written as `250ms`, `5s`, `2m`, `1h` or a plain number of seconds."""
+
+
+class Size(int):
+    """Bytes. Written as `512`, `32KiB`, `1MiB`, `1GiB` (KB, MB and GB are decimal)."""
+
+
+class Certificate(Struct, forbid_unknown_fields=True, frozen=True):
+    """One certificate chain with its key; the names it serves come from the certificate itself."""
+
+    cert: Annotated[str, Meta(description="PEM file with the chain, leaf first.")]
+    key: Annotated[str, Meta(description="PEM file with the private key.")]
+
+
+class ClientCertificates(Struct, forbid_unknown_fields=True, frozen=True):
+    """mTLS on a listener."""
+
+    ca: Annotated[str, Meta(description="PEM file with the authorities that may sign client certificates.")]
+    mode: Annotated[Literal["require", "optional"], Meta(description="Whether a client without a certificate is refused in the handshake.")] = "require"
+
+
+class ListenerTls(Struct, forbid_unknown_fields=True, frozen=True):
+    """TLS termination."""
+
+    certificates: Annotated[list[Certificate], Meta(min_length=1, description="Chosen by SNI; the first one also answers clients without SNI.")]
+    min_version: Annotated[Literal["1.2", "1.3"], Meta(description="Oldest protocol version accepted.")] = "1.2"
+    ciphers: Annotated[str | None, Meta(description="OpenSSL cipher list for TLS 1.2; unset means Mozilla intermediate.")] = None
+    client_certificates: Annotated[ClientCertificates | None, Meta(description="Ask clients for a certificate.")] = None
+    session_tickets: Annotated[bool, Meta(description="Session resumption; the ticket key is shared by all workers and rotated.")] = True
+    alpn: Annotated[list[Literal["http/1.1"]], Meta(description="Protocols offered, in order of preference.")] = field(default_factory=lambda: ["http/1.1"])
+
+
+class Listener(Struct, forbid_unknown_fields=True, frozen=True):
+    """An address gw accepts connections on."""
+
+    bind: Annotated[str, Meta(description="`host:port`, `[ipv6]:port`, `:port` (all addresses, IPv4 and IPv6) or `unix:/path`.")]
+    tls: Annotated[ListenerTls | None, Meta(description="Terminate TLS here.")] = None
+    proxy_protocol: Annotated[bool, Meta(description="Expect PROXY protocol v1 or v2 from peers in `trusted_proxies`; others are closed.")] = False
+    backlog: Annotated[int, Meta(ge=1, description="Connections the kernel queues per worker before they are accepted.")] = 4096
+    max_connections: Annotated[int, Meta(ge=0, description="Open client connections per worker on this listener; 0 = as many as descriptors allow.")] = 0
+    mode: Annotated[str | None, Meta(description="Octal file mode of a Unix socket, such as `0660`.")] = None
+
+
+class OriginTls(Struct, forbid_unknown_fields=True, frozen=True):
+    """TLS towards the endpoints of a service."""
+
+    verify: Annotated[bool, Meta(description="Verify the chain and the name.")] = True
+    ca: Annotated[str | None, Meta(description="PEM file with authorities; unset means the system's.")] = None
+    name: Annotated[str | None, Meta(description="Name for SNI and verification; unset means the endpoint's host.")] = None
+    certificate: Annotated[Certificate | None, Meta(description="Client certificate shown to the endpoint.")] = None
+
+
+class Timeouts(Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
+    """Time-outs of one exchange. A route's value wins over its service's, that over the gateway's."""
+
+    connect: Annotated[Duration | None, Meta(description="TCP connect and TLS handshake with an endpoint.")] = None
+    answer: Annotated[Duration | None, Meta(description="From the request's last byte sent to the head of the answer.")] = None
+    idle: Annotated[Duration | None, Meta(description="Between two reads or writes of a body, either side; also the idle limit of a tunnel when `tunnel` is unset.")] = None
+    tunnel: Annotated[Duration | None, Meta(description="Silence in both directions that closes an upgraded connection.")] = None
+
+
+class ClientTimeouts(Struct, forbid_unknown_fields=True, frozen=True):
+    """Time-outs on the client's side, which apply before a route is known."""
+
+    head: Annotated[Duration, Meta(description="From the first byte of a request to the end of its head; also the TLS handshake.")] = Duration(10)
+    keep_alive: Annotated[Duration, Meta(description="Idle time between two requests on a connection.")] = Duration(60)
+    linger: Annotated[Duration, Meta(description="How long unread request bytes are drained after an early answer.")] = Duration(2)
+
+
+class Limits(Struct, forbid_unknown_fields=True, frozen=True):
+    """Sizes on the client's side, which apply before a route is known."""
+
+    head: Annotated[Size, Meta(description="Request line and fields together; more answers 431.")] = Size(32 * 1024)
+    request_line: Annotated[Size, Meta(description="Method, target and version; more answers 414.")] = Size(8 * 1024)
+    fields: Annotated[int, Meta(ge=1, le=256, description="Number of header fields; more answers 431.")] = 100
+    keep_alive_requests: Annotated[int, Meta(ge=0, description="Requests on one connection before it closes; 0 = no limit.")] = 0
+
+
+class PathRules(Struct, forbid_unknown_fields=True, frozen=True):
+    """What path normalisation does with forms that two servers could read in two ways."""
+
+    encoded_slash: Annotated[Literal["refuse", "keep"], Meta(description="`%2F` and `%5C` in the path.")] = "refuse"
+    parameters: Annotated[Literal["refuse", "keep"], Meta(description="`;` in the path, such as `/a;v=1/b`.")] = "refuse"
+    merge_slashes: Annotated[bool, Meta(description="`//` becomes `/`.")] = True
+
+
+class Forwarding(Struct, forbid_unknown_fields=True, frozen=True):
+    """Fields gw adds to what it sends to origins. Inbound copies are removed unless the peer is a trusted proxy."""
+
+    x_forwarded: Annotated[bool, Meta(description="`X-Forwarded-For`, `-Proto`, `-Host` and `X-Real-IP`.")] = True
+    forwarded: Annotated[bool, Meta(description="`Forwarded` (RFC 7239).")] = True
+    via: Annotated[bool, Meta(description="`Via: 1.1 gw` (RFC 9110 section 7.6.3).")] = True
+    request_id: Annotated[str | None, Meta(description="Name of the field that carries the request id; null = none.")] = "X-Request-Id"
+
+
+class Endpoint(Struct, forbid_unknown_fields=True, frozen=True):
+    """One address of a service."""
+
+    address: Annotated[str, Meta(description="`host:port`, `[ipv6]:port`, `unix:/path`, or a URL `http://host:port`, `https://host`.")]
+    weight: Annotated[int, Meta(ge=0, le=1000, description="Share of the load; 0 = none.")] = 1
+
+
+class PassiveHealth(Struct, forbid_unknown_fields=True, frozen=True):
+    """When an endpoint that fails is left alone for a while."""
+
+    fails: Annotated[int, Meta(ge=1, description="Failures in a row that mark an endpoint dead.")] = 1
+    eject: Annotated[Duration, Meta(description="How long it is left alone.")] = Duration(2)
+
+
+class Service(Struct, forbid_unknown_fields=True, frozen=True):
+    """A named set of endpoints."""
+
+    endpoints: Annotated[list[str | Endpoint], Meta(min_length=1, description="Addresses, each as text or with a weight.")]
+    balance: Annotated[Literal["round-robin", "least-request"], Meta(description="How an endpoint is chosen; weights count in both.")] = "round-robin"
+    tls: Annotated[OriginTls | None, Meta(description="Speak TLS to the endpoints (implied by an `https://` endpoint).")] = None
+    host: Annotated[str, Meta(description="`Host` sent to the endpoint: `preserve` the client's, `endpoint`, or a literal name.")] = "preserve"
+    keep_alive: Annotated[int, Meta(ge=0, description="Idle connections kept per endpoint and worker.")] = 256
+    keep_alive_timeout: Annotated[Duration, Meta(description="How long an idle connection is kept.")] = Duration(55)
+    max_connections: Annotated[int, Meta(ge=0, description="Connections per endpoint and worker; a request beyond it answers 503. 0 = no limit.")] = 0
+    retries: Annotated[int, Meta(ge=0, le=10, description="Further endpoints tried for an idempotent request that got no byte of an answer.")] = 2
+    passive: Annotated[PassiveHealth, Meta(description="Marking of dead endpoints.")] = field(default_factory=PassiveHealth)
+    proxy_protocol: Annotated[Literal["off", "v1", "v2"], Meta(description="Send a PROXY protocol header on each new connection (switches reuse between clients off).")] = "off"
+    timeouts: Annotated[Timeouts, Meta(description="Over the gateway's.")] = field(default_factory=Timeouts)
+    policies: Annotated[list[Any], Meta(description="Policies of every route that uses this service.")] = field(default_factory=list)
+
+
+class Redirect(Struct, forbid_unknown_fields=True, frozen=True):
+    """Answer with a redirect."""
+
+    to: Annotated[str, Meta(description="Absolute URL or path; `{name}` is a path parameter, `{scheme}`, `{host}`, `{path}`, `{query}`, `{rest}` (what follows the prefix) the request's own.")]
+    status: Annotated[Literal[301, 302, 303, 307, 308], Meta(description="Status of the answer.")] = 308
+
+
+class Respond(Struct, forbid_unknown_fields=True, frozen=True):
+    """Answer by itself, without a service."""
+
+    status: Annotated[int, Meta(ge=200, le=599, description="Status of the answer.")] = 200
+    body: Annotated[str, Meta(description="Body, sent as UTF-8.")] = ""
+    headers: Annotated[dict[str, str], Meta(description="Fields of the answer.")] = field(default_factory=dict)
+
+
+class Route(Struct, forbid_unknown_fields=True, frozen=True):
+    """A match and what to do with it. Exactly one of `service`, `redirect`, `respond`."""
+
+    name: Annotated[str | None, Meta(description="For logs and metrics; unset means the match itself.")] = None
+    path: Annotated[str | None, Meta(description="Prefix by segment: `/user` takes `/user` and `/user/7`, not `/users`. `{id}` takes one segment. Unset means `/`.")] = None
+    exact: Annotated[str | None, Meta(description="The whole path; may hold `{id}` segments.")] = None
+    regex: Annotated[str | None, Meta(description="Linear-time regular expression over the whole path; named groups `(?P<name>...)` are path parameters.")] = None
+    hosts: Annotated[list[str], Meta(description="`api.example.com`, `*.example.com` (any depth); empty means any.")] = field(default_factory=list)
+    methods: Annotated[list[str], Meta(description="Empty means any.")] = field(default_factory=list)
+    headers: Annotated[dict[str, str | bool], Meta(description="Every one must hold: a value, `~regex` over the whole value, `true` present, `false` absent.")] = field(default_factory=dict)
+    query: Annotated[dict[str, str | bool], Meta(description="As `headers`, on query parameters.")] = field(default_factory=dict)
+    service: Annotated[str | None, Meta(description="Forward to this service.")] = None
+    redirect: Annotated[Redirect | None, Meta(description="Answer with a redirect.")] = None
+    respond: Annotated[Respond | None, Meta(description="Answer by itself.")] = None
+    strip_prefix: Annotated[bool, Meta(description="Remove the matched prefix before forwarding.")] = False
+    rewrite: Annotated[str | None, Meta(description="Path sent to the origin, with `{name}` of path parameters and `{rest}`; the query is kept.")] = None
+    host: Annotated[str | None, Meta(description="As the service's `host`, for this route.")] = None
+    max_body: Annotated[Size, Meta(description="Request body; more answers 413. 0 = no limit.")] = Size(1024 * 1024)
+    upgrade: Annotated[list[str], Meta(description="Protocols a client may upgrade to.")] = field(default_factory=lambda: ["websocket"])
+    timeouts: Annotated[Timeouts, Meta(description="Over the service's.")] = field(default_factory=Timeouts)
+    policies: Annotated[list[Any], Meta(description="Policies of this route, run in the order written, after the gateway's and the service's.")] = field(default_factory=list)
+
+
+class AccessLog(Struct, forbid_unknown_fields=True, frozen=True):
+    """One JSON line per exchange."""
+
+    file: Annotated[str, Meta(description="Path, or `stdout`.")] = "stdout"
+    buffer: Annotated[Size, Meta(description="Held per worker before lines are dropped and counted.")] = Size(1024 * 1024)
+    flush: Annotated[Duration, Meta(description="Longest time a line waits in the buffer.")] = Duration(1)
+
+
+class ErrorLog(Struct, forbid_unknown_fields=True, frozen=True):
+    """What gw says about itself, one JSON line an event (plain text on a terminal)."""
+
+    file: Annotated[str, Meta(description="Path, or `stderr`.")] = "stderr"
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="Least severity written.")] = "info"
+
+
+class Admin(Struct, forbid_unknown_fields=True, frozen=True):
+    """The operator's address: `/metrics`, `/healthz`, `/readyz`."""
+
+    bind: Annotated[str, Meta(description="As a listener's `bind`.")] = "127.0.0.1:9901"
+
+
+class Process(Struct, forbid_unknown_fields=True, frozen=True):
+    """Processes."""
+
+    workers: Annotated[int, Meta(ge=0, le=1024, description="0 = one per core this process may use.")] = 0
+    pin: Annotated[bool, Meta(description="Pin each worker to one core.")] = False
+    drain: Annotated[Duration, Meta(description="How long exchanges may go on after SIGTERM.")] = Duration(30)
+    pid_file: Annotated[str | None, Meta(description="Where the supervisor writes its process id.")] = None
+    watch: Annotated[bool, Meta(description="Reload when a config file or certificate changes.")] = True
+    routes_max: Annotated[int, Meta(ge=1, description="Distinct routes the metrics can hold over the life of the process group.")] = 16384
+    endpoints_max: Annotated[int, Meta(ge=1, description="Distinct endpoints whose state can be held.")] = 4096
+    hook_warn: Annotated[Duration, Meta(description="A Python hook that blocks longer is named in the error log.")] = Duration(0.05)
+
+
+class Config(Struct, forbid_unknown_fields=True, frozen=True):
+    """Everything."""
+
+    listeners: Annotated[list[Listener], Meta(min_length=1, description="Addresses to accept on.")]
+    routes: Annotated[list[Route], Meta(description="Matches and what to do with them.")] = field(default_factory=list)
+    services: Annotated[dict[str, Service], Meta(description="By name.")] = field(default_factory=dict)
+    policies: Annotated[list[Any], Meta(description="Policies of every route, run first.")] = field(default_factory=list)
+    modules: Annotated[list[str], Meta(description="Folders, relative to the config file, in which policies of your own are looked up.")] = field(default_factory=list)
+    trusted_proxies: Annotated[list[str], Meta(description="Addresses and CIDR blocks whose forwarding fields are believed.")] = field(default_factory=list)
+    limits: Limits = field(default_factory=Limits)
+    client_timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
+    timeouts: Timeouts = field(default_factory=lambda: Timeouts(connect=Duration(5), answer=Duration(15), idle=Duration(30), tunnel=Duration(3600)))
+    path: PathRules = field(default_factory=PathRules)
+    forwarding: Forwarding = field(default_factory=Forwarding)
+    access_log: Annotated[AccessLog | None, Meta(description="Unset means no access log.")] = None
+    error_log: ErrorLog = field(default_factory=ErrorLog)
+    admin: Annotated[Admin | None, Meta(description="null switches it off.")] = field(default_factory=Admin)
+    process: Process = field(default_factory=Process)
+
+
+def encode(config: Config) -> bytes:
+    """The resolved config as MessagePack, as the supervisor hands it to workers; `decode` is its inverse."""
+    return msgspec.msgpack.encode(config)

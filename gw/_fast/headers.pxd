@@ -40,3 +40,49 @@ cdef struct Target:         # what routing looks at; every pointer is borrowed f
 
 # The first field from index `start` on whose name is `name` (given in lower case), or -1.
 cdef int head_find(const Head* head, const char* name, uint32_t name_len, uint32_t start) noexcept nogil
+
+
+cdef enum:                  # names gw knows; the order is that of NAMES in headers.pyx
+    H_OTHER = 0
+    H_HOST = 1
+    H_CONTENT_LENGTH = 2
+    H_TRANSFER_ENCODING = 3
+    H_EXPECT = 4
+    # hop-by-hop: never forwarded (RFC 9110 section 7.6.1)
+    H_CONNECTION = 5
+    H_KEEP_ALIVE = 6
+    H_PROXY_CONNECTION = 7
+    H_TE = 8
+    H_UPGRADE = 9
+    H_HTTP2_SETTINGS = 10
+    # forwarding fields: dropped unless the peer is trusted
+    H_FORWARDED = 11
+    H_X_FORWARDED_FOR = 12
+    H_X_FORWARDED_PROTO = 13
+    H_X_FORWARDED_HOST = 14
+    H_X_REAL_IP = 15
+    H_X_FORWARDED_OTHER = 16
+    H_REQUEST_ID = 17       # X-Request-Id; the configured name may differ
+    H_VIA = 18
+    H_TRAILER = 19
+    H_DATE = 20
+    H_USER_AGENT = 21
+    H_REFERER = 22
+    H_COOKIE = 23
+    H_AUTHORIZATION = 24
+    H_CONTENT_TYPE = 25
+    H_KNOWN = 26
+
+cdef enum:
+    FIELD_DROP = 1          # not to be forwarded
+    FIELD_SPELLED = 2       # a known name written with '_' for '-': never forwarded, never believed
+
+
+cdef uint8_t FOLD[256]      # lower case; '_' counts as '-'
+cdef uint8_t TOKEN[256]     # 1 for tchar (RFC 9110 section 5.6.2)
+
+cdef void head_classify(Head* head) noexcept nogil                      # sets id and flags of every field
+cdef int head_find_id(const Head* head, uint8_t id, uint32_t start) noexcept nogil
+cdef bint same_name(const char* a, const char* b, uint32_t n) noexcept nogil    # equal under FOLD
+cdef bint same_token(const char* a, const char* lower, uint32_t n) noexcept nogil  # equal ignoring ASCII case
+cdef int head_parse_trailers(const char* data, uint32_t n, char* out) noexcept nogil   # validated field lines without forbidden ones; bytes written or -1

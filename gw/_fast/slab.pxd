@@ -1,0 +1,25 @@
+"""Buffers of one size, reused last in, first out: the only memory that message bytes live in between two events."""
+from libc.stdint cimport uint32_t, uint64_t
+
+
+cdef struct Buf:
+    Buf* next               # free list, or the next buffer of a write queue; the holder of the buffer owns the chain
+    uint32_t start          # first unread byte of data
+    uint32_t end            # one past the last byte written; start <= end <= cap
+    uint32_t cap            # bytes in data
+    uint32_t pad
+    char* data              # points just behind this struct, same allocation
+
+
+cdef struct Slab:
+    Buf* free               # owner of every buffer that nobody holds
+    uint32_t cap            # bytes per buffer handed out from now on; smaller old ones are released when given back
+    uint32_t n_free
+    uint32_t keep           # most free buffers kept
+    uint64_t n_taken        # buffers in use now
+
+
+cdef void slab_init(Slab* slab, uint32_t cap, uint32_t keep) noexcept nogil
+cdef void slab_clear(Slab* slab) noexcept nogil
+cdef Buf* buf_take(Slab* slab) noexcept nogil           # NULL when memory is out
+cdef void buf_give(Slab* slab, Buf* buf) noexcept nogil

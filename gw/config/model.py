@@ -7,13 +7,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
+from gw.config.units import Bounds, Duration, Size
 
-class Duration(float):
-    """Seconds. Written as `250ms`, `5s`, `2m`, `1h` or a plain number of seconds."""
-
-
-class Size(int):
-    """Bytes. Written as `512`, `32KiB`, `1MiB`, `1GiB` (KB, MB and GB are decimal)."""
+# No timer of gw is finer than a millisecond; a day is longer than any exchange.
+WAIT = Bounds(0.001, 86400.0)
 
 
 class Certificate(Struct, forbid_unknown_fields=True, frozen=True):
@@ -47,8 +44,8 @@ class Listener(Struct, forbid_unknown_fields=True, frozen=True):
     bind: Annotated[str, Meta(description="`host:port`, `[ipv6]:port`, `:port` (all addresses, IPv4 and IPv6) or `unix:/path`.")]
     tls: Annotated[ListenerTls | None, Meta(description="Terminate TLS here.")] = None
     proxy_protocol: Annotated[bool, Meta(description="Expect PROXY protocol v1 or v2 from peers in `trusted_proxies`; others are closed.")] = False
-    backlog: Annotated[int, Meta(ge=1, description="Connections the kernel queues per worker before they are accepted.")] = 4096
-    max_connections: Annotated[int, Meta(ge=0, description="Open client connections per worker on this listener; 0 = as many as descriptors allow.")] = 0
+    backlog: Annotated[int, Meta(ge=1, le=65535, description="Connections the kernel queues per worker before they are accepted.")] = 4096
+    max_connections: Annotated[int, Meta(ge=0, le=1_000_000, description="Open client connections per worker on this listener; 0 = as many as descriptors allow.")] = 0
     mode: Annotated[str | None, Meta(description="Octal file mode of a Unix socket, such as `0660`.")] = None
 
 
@@ -64,27 +61,27 @@ class OriginTls(Struct, forbid_unknown_fields=True, frozen=True):
 class Timeouts(Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
     """Time-outs of one exchange. A route's value wins over its service's, that over the gateway's."""
 
-    connect: Annotated[Duration | None, Meta(description="TCP connect and TLS handshake with an endpoint.")] = None
-    answer: Annotated[Duration | None, Meta(description="From the request's last byte sent to the head of the answer.")] = None
-    idle: Annotated[Duration | None, Meta(description="Between two reads or writes of a body, either side; also the idle limit of a tunnel when `tunnel` is unset.")] = None
-    tunnel: Annotated[Duration | None, Meta(description="Silence in both directions that closes an upgraded connection.")] = None
+    connect: Annotated[Duration | None, WAIT, Meta(description="TCP connect and TLS handshake with an endpoint.")] = None
+    answer: Annotated[Duration | None, WAIT, Meta(description="From the request's last byte sent to the head of the answer.")] = None
+    idle: Annotated[Duration | None, WAIT, Meta(description="Between two reads or writes of a body, either side; also the idle limit of a tunnel when `tunnel` is unset.")] = None
+    tunnel: Annotated[Duration | None, WAIT, Meta(description="Silence in both directions that closes an upgraded connection.")] = None
 
 
 class ClientTimeouts(Struct, forbid_unknown_fields=True, frozen=True):
     """Time-outs on the client's side, which apply before a route is known."""
 
-    head: Annotated[Duration, Meta(description="From the first byte of a request to the end of its head; also the TLS handshake.")] = Duration(10)
-    keep_alive: Annotated[Duration, Meta(description="Idle time between two requests on a connection.")] = Duration(60)
-    linger: Annotated[Duration, Meta(description="How long unread request bytes are drained after an early answer.")] = Duration(2)
+    head: Annotated[Duration, WAIT, Meta(description="From the first byte of a request to the end of its head; also the TLS handshake.")] = Duration(10)
+    keep_alive: Annotated[Duration, WAIT, Meta(description="Idle time between two requests on a connection.")] = Duration(60)
+    linger: Annotated[Duration, Bounds(0, 60), Meta(description="How long unread request bytes are drained after an early answer.")] = Duration(2)
 
 
 class Limits(Struct, forbid_unknown_fields=True, frozen=True):
     """Sizes on the client's side, which apply before a route is known."""
 
-    head: Annotated[Size, Meta(description="Request line and fields together; more answers 431.")] = Size(32 * 1024)
-    request_line: Annotated[Size, Meta(description="Method, target and version; more answers 414.")] = Size(8 * 1024)
+    head: Annotated[Size, Bounds(256, 2**20), Meta(description="Request line and fields together; more answers 431.")] = Size(32 * 1024)
+    request_line: Annotated[Size, Bounds(64, 2**20), Meta(description="Method, target and version; more answers 414.")] = Size(8 * 1024)
     fields: Annotated[int, Meta(ge=1, le=256, description="Number of header fields; more answers 431.")] = 100
-    keep_alive_requests: Annotated[int, Meta(ge=0, description="Requests on one connection before it closes; 0 = no limit.")] = 0
+    keep_alive_requests: Annotated[int, Meta(ge=0, le=2**31 - 1, description="Requests on one connection before it closes; 0 = no limit.")] = 0
 
 
 class PathRules(Struct, forbid_unknown_fields=True, frozen=True):
@@ -114,8 +111,8 @@ class Endpoint(Struct, forbid_unknown_fields=True, frozen=True):
 class PassiveHealth(Struct, forbid_unknown_fields=True, frozen=True):
     """When an endpoint that fails is left alone for a while."""
 
-    fails: Annotated[int, Meta(ge=1, description="Failures in a row that mark an endpoint dead.")] = 1
-    eject: Annotated[Duration, Meta(description="How long it is left alone.")] = Duration(2)
+    fails: Annotated[int, Meta(ge=1, le=1_000_000, description="Failures in a row that mark an endpoint dead.")] = 1
+    eject: Annotated[Duration, Bounds(0, 3600), Meta(description="How long it is left alone.")] = Duration(2)
 
 
 class Service(Struct, forbid_unknown_fields=True, frozen=True):
@@ -125,9 +122,9 @@ class Service(Struct, forbid_unknown_fields=True, frozen=True):
     balance: Annotated[Literal["round-robin", "least-request"], Meta(description="How an endpoint is chosen; weights count in both.")] = "round-robin"
     tls: Annotated[OriginTls | None, Meta(description="Speak TLS to the endpoints (implied by an `https://` endpoint).")] = None
     host: Annotated[str, Meta(description="`Host` sent to the endpoint: `preserve` the client's, `endpoint`, or a literal name.")] = "preserve"
-    keep_alive: Annotated[int, Meta(ge=0, description="Idle connections kept per endpoint and worker.")] = 256
-    keep_alive_timeout: Annotated[Duration, Meta(description="How long an idle connection is kept.")] = Duration(55)
-    max_connections: Annotated[int, Meta(ge=0, description="Connections per endpoint and worker; a request beyond it answers 503. 0 = no limit.")] = 0
+    keep_alive: Annotated[int, Meta(ge=0, le=1_000_000, description="Idle connections kept per endpoint and worker.")] = 256
+    keep_alive_timeout: Annotated[Duration, WAIT, Meta(description="How long an idle connection is kept.")] = Duration(55)
+    max_connections: Annotated[int, Meta(ge=0, le=1_000_000, description="Connections per endpoint and worker; a request beyond it answers 503. 0 = no limit.")] = 0
     retries: Annotated[int, Meta(ge=0, le=10, description="Further endpoints tried for an idempotent request that got no byte of an answer.")] = 2
     passive: Annotated[PassiveHealth, Meta(description="Marking of dead endpoints.")] = field(default_factory=PassiveHealth)
     proxy_protocol: Annotated[Literal["off", "v1", "v2"], Meta(description="Send a PROXY protocol header on each new connection (switches reuse between clients off).")] = "off"
@@ -177,8 +174,8 @@ class AccessLog(Struct, forbid_unknown_fields=True, frozen=True):
     """One JSON line per exchange."""
 
     file: Annotated[str, Meta(description="Path, or `stdout`.")] = "stdout"
-    buffer: Annotated[Size, Meta(description="Held per worker before lines are dropped and counted.")] = Size(1024 * 1024)
-    flush: Annotated[Duration, Meta(description="Longest time a line waits in the buffer.")] = Duration(1)
+    buffer: Annotated[Size, Bounds(4096, 2**30), Meta(description="Held per worker before lines are dropped and counted.")] = Size(1024 * 1024)
+    flush: Annotated[Duration, Bounds(0.001, 60), Meta(description="Longest time a line waits in the buffer.")] = Duration(1)
 
 
 class ErrorLog(Struct, forbid_unknown_fields=True, frozen=True):
@@ -199,12 +196,12 @@ class Process(Struct, forbid_unknown_fields=True, frozen=True):
 
     workers: Annotated[int, Meta(ge=0, le=1024, description="0 = one per core this process may use.")] = 0
     pin: Annotated[bool, Meta(description="Pin each worker to one core.")] = False
-    drain: Annotated[Duration, Meta(description="How long exchanges may go on after SIGTERM.")] = Duration(30)
+    drain: Annotated[Duration, Bounds(0, 86400), Meta(description="How long exchanges may go on after SIGTERM.")] = Duration(30)
     pid_file: Annotated[str | None, Meta(description="Where the supervisor writes its process id.")] = None
     watch: Annotated[bool, Meta(description="Reload when a config file or certificate changes.")] = True
-    routes_max: Annotated[int, Meta(ge=1, description="Distinct routes the metrics can hold over the life of the process group.")] = 16384
-    endpoints_max: Annotated[int, Meta(ge=1, description="Distinct endpoints whose state can be held.")] = 4096
-    hook_warn: Annotated[Duration, Meta(description="A Python hook that blocks longer is named in the error log.")] = Duration(0.05)
+    routes_max: Annotated[int, Meta(ge=1, le=2**20, description="Distinct routes the metrics can hold over the life of the process group.")] = 16384
+    endpoints_max: Annotated[int, Meta(ge=1, le=2**20, description="Distinct endpoints whose state can be held.")] = 4096
+    hook_warn: Annotated[Duration, WAIT, Meta(description="A Python hook that blocks longer is named in the error log.")] = Duration(0.05)
 
 
 class Config(Struct, forbid_unknown_fields=True, frozen=True):
@@ -216,17 +213,31 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
     policies: Annotated[list[Any], Meta(description="Policies of every route, run first.")] = field(default_factory=list)
     modules: Annotated[list[str], Meta(description="Folders, relative to the config file, in which policies of your own are looked up.")] = field(default_factory=list)
     trusted_proxies: Annotated[list[str], Meta(description="Addresses and CIDR blocks whose forwarding fields are believed.")] = field(default_factory=list)
-    limits: Limits = field(default_factory=Limits)
-    client_timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
-    timeouts: Timeouts = field(default_factory=lambda: Timeouts(connect=Duration(5), answer=Duration(15), idle=Duration(30), tunnel=Duration(3600)))
-    path: PathRules = field(default_factory=PathRules)
-    forwarding: Forwarding = field(default_factory=Forwarding)
+    limits: Annotated[Limits, Meta(description="Sizes on the client's side.")] = field(default_factory=Limits)
+    client_timeouts: Annotated[ClientTimeouts, Meta(description="Time-outs on the client's side.")] = field(default_factory=ClientTimeouts)
+    timeouts: Annotated[Timeouts, Meta(description="Time-outs of an exchange.")] = field(default_factory=lambda: Timeouts(connect=Duration(5), answer=Duration(15), idle=Duration(30), tunnel=Duration(3600)))
+    path: Annotated[PathRules, Meta(description="Forms of a path that are refused or kept.")] = field(default_factory=PathRules)
+    forwarding: Annotated[Forwarding, Meta(description="Fields added on the way to origins.")] = field(default_factory=Forwarding)
     access_log: Annotated[AccessLog | None, Meta(description="Unset means no access log.")] = None
-    error_log: ErrorLog = field(default_factory=ErrorLog)
+    error_log: Annotated[ErrorLog, Meta(description="What gw says about itself.")] = field(default_factory=ErrorLog)
     admin: Annotated[Admin | None, Meta(description="null switches it off.")] = field(default_factory=Admin)
-    process: Process = field(default_factory=Process)
+    process: Annotated[Process, Meta(description="Workers, drain, reload.")] = field(default_factory=Process)
 
 
 def encode(config: Config) -> bytes:
     """The resolved config as MessagePack, as the supervisor hands it to workers; `decode` is its inverse."""
-    return msgspec.msgpack.encode(config)
+    return msgspec.msgpack.encode(config, enc_hook=plain)
+
+
+def decode(data: bytes) -> Config:
+    """The config that `encode` was given."""
+    return msgspec.msgpack.decode(data, type=Config, dec_hook=lambda unit, number: unit(number))
+
+
+def plain(value: Any) -> int | float:
+    """A Duration or Size as the number that it is; an enc_hook for msgspec."""
+    if isinstance(value, Size):
+        return int(value)
+    if isinstance(value, Duration):
+        return float(value)
+    raise NotImplementedError(type(value))

@@ -1,0 +1,30 @@
+"""What the operator writes: the structs of the model, loading them from files, and errors with file, line and column.
+
+Not here: what a config means at run time (gw.runtime), matching (gw.router), the configs of single policies (gw.policy). Start with model.py.
+"""
+
+from gw.config.address import Address, Bind, parse_bind, parse_endpoint
+from gw.config.convert import convert
+from gw.config.load import Loaded, check, from_url, load, loads
+from gw.config.model import Config, decode, encode
+from gw.config.node import Position
+from gw.config.policies import WrittenPolicy, policies_of
+
+__all__ = [
+    "Address",
+    "Bind",
+    "Config",
+    "Loaded",
+    "Position",
+    "WrittenPolicy",
+    "check",
+    "convert",
+    "decode",
+    "encode",
+    "from_url",
+    "load",
+    "loads",
+    "parse_bind",
+    "parse_endpoint",
+    "policies_of",
+]

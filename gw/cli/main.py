@@ -1,0 +1,170 @@
+"""The argument tree of `gw`, nothing else: each verb hands over to the file of its family."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gw import __version__
+from gw.cli.console import Exit, complain, say, show_problems
+from gw.errors import ConfigError, GatewayError
+
+EPILOG = "Exit codes: 0 ok, 1 a problem was found or an operation failed, 2 wrong usage, 3 no running gw to talk to, 70 a fault in gw itself (GW_DEBUG=1 shows the traceback)."
+COMPLETION_SHELLS = "bash, zsh, fish"
+
+Config = Annotated[Path | None, typer.Argument(metavar="[PATH]", help="Config file or folder; default ./gw.yaml, ./gw.json, ./gw.toml, ./gw/, /etc/gw/gw.yaml.", show_default=False)]
+ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", metavar="PATH", help="Config file or folder; the same defaults as gw run.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+app = typer.Typer(
+    name="gw",
+    help="An API gateway: one front door for your HTTP services. Start with `gw demo`, or with `gw init` and `gw run`.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"gw {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", envvar="GW_DEBUG", help="Show tracebacks.", show_default=False)] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.", show_default=False)] = False,
+) -> None:
+    if debug:
+        os.environ["GW_DEBUG"] = "1"  # workers look here too
+
+
+@app.command(rich_help_panel="Serve")
+def run(
+    path: Config = None,
+    to: Annotated[str | None, typer.Option(metavar="URL", help="Forward everything to this URL; no config file at all.", show_default=False)] = None,
+    listen: Annotated[str | None, typer.Option(metavar="ADDR", help="Listen on host:port, :port or unix:/path instead of what the config says.  [default with --to: 127.0.0.1:8080]", show_default=False)] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=1024, help="Worker processes, instead of what the config says.", show_default=False)] = None,
+) -> None:
+    """Run the gateway in the foreground."""
+    from gw.cli.run import run as start
+
+    start(path, to, listen, workers)
+
+
+@app.command(rich_help_panel="Serve")
+def demo(port: Annotated[int, typer.Option(min=0, max=65535, help="Where the gateway listens; 0 picks a free port.")] = 8080) -> None:
+    """Run the gateway in front of two small services, and show what to curl."""
+    from gw.cli.demo import demo as start
+
+    start(port)
+
+
+@app.command(rich_help_panel="Configuration")
+def init(file: Annotated[Path, typer.Argument(metavar="[FILE]", help="File to write.")] = Path("gw.yaml")) -> None:
+    """Write a commented config file to start from."""
+    from gw.cli.check import init as write
+
+    write(file)
+
+
+@app.command(rich_help_panel="Configuration")
+def check(path: Config = None, ports: Annotated[bool, typer.Option("--ports", help="Also try to bind every address (not while gw runs on them).")] = False) -> None:
+    """Find every problem of a config without running it."""
+    from gw.cli.check import check as find
+
+    raise typer.Exit(find(path, ports))
+
+
+@app.command(rich_help_panel="Configuration")
+def schema(reference: Annotated[bool, typer.Option("--reference", help="Print the reference of all keys as Markdown instead.")] = False) -> None:
+    """Print the JSON Schema of the config, for editors."""
+    from gw.cli.show import schema as show
+
+    show(reference)
+
+
+@app.command(rich_help_panel="Look inside")
+def routes(path: Config = None, as_json: Json = False) -> None:
+    """Show the routes in the order in which they are tried."""
+    from gw.cli.show import routes as show
+
+    show(path, as_json)
+
+
+@app.command(rich_help_panel="Look inside")
+def explain(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="GET, POST ...")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="A path such as /users/7?x=1, or a whole URL.")],
+    header: Annotated[list[str] | None, typer.Option("-H", "--header", metavar="'NAME: VALUE'", help="A request field; repeat for more.", show_default=False)] = None,
+    config: ConfigOption = None,
+    client: Annotated[str, typer.Option("--from", metavar="IP", help="Address of the client.")] = "127.0.0.1",
+    as_json: Json = False,
+) -> None:
+    """Show which route takes a request, why the others do not, and what happens then."""
+    from gw.cli.explain import explain as show
+
+    raise typer.Exit(show(method, url, header or [], config, client, as_json))
+
+
+@app.command(rich_help_panel="Look inside")
+def policies(as_json: Json = False) -> None:
+    """List the policies this gw knows."""
+    from gw.cli.show import policies as show
+
+    show(as_json)
+
+
+@app.command(rich_help_panel="A running gw")
+def status(config: ConfigOption = None, as_json: Json = False) -> None:
+    """Show revision, workers and listeners of the running gw."""
+    from gw.cli.control import status as show
+
+    raise typer.Exit(show(config, as_json))
+
+
+@app.command(rich_help_panel="A running gw")
+def reload(config: ConfigOption = None) -> None:
+    """Load the config anew in the running gw: all workers take it, or none."""
+    from gw.cli.control import reload as ask
+
+    raise typer.Exit(ask(config))
+
+
+@app.command(rich_help_panel="A running gw")
+def stop(config: ConfigOption = None) -> None:
+    """Let the running gw finish its exchanges and end."""
+    from gw.cli.control import stop as ask
+
+    raise typer.Exit(ask(config))
+
+
+@app.command(rich_help_panel="Other")
+def version() -> None:
+    """Print the version."""
+    say(f"gw {__version__}")
+
+
+def main() -> None:
+    """Entry point of the command `gw`; turns every failure into a sentence and an exit code."""
+    try:
+        app(prog_name="gw")
+    except ConfigError as error:
+        show_problems(error.problems)
+        sys.exit(Exit.PROBLEM)
+    except GatewayError as error:
+        complain(str(error))
+        sys.exit(Exit.PROBLEM)
+    except Exception as error:  # noqa: BLE001  # the border of the program: the traceback goes out on request
+        if os.environ.get("GW_DEBUG"):
+            traceback.print_exc()
+        else:
+            complain(f"a fault in gw itself: {type(error).__name__}: {error}. GW_DEBUG=1 shows the traceback; please report it.")
+        sys.exit(Exit.INTERNAL)

@@ -1,0 +1,24 @@
+"""A snapshot compiled offline: what a worker would serve, without its sockets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gw.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gw._fast.snapshot import Snapshot
+    from gw.config import Loaded
+
+
+def compiled(loaded: Loaded) -> Snapshot:
+    """Compile as a worker does, with counters of its own that nobody reads. Raises ConfigError with places."""
+    from gw._fast.shm import Segment
+    from gw.runtime import compile_snapshot
+
+    process = loaded.config.process
+    segment = Segment(1, process.routes_max, process.endpoints_max)
+    try:
+        return compile_snapshot(loaded.config, 1, segment, loaded.base)
+    except ConfigError as error:
+        raise loaded.placed(error) from None

@@ -19,7 +19,7 @@ MODES = {
     "trace": (["-O0", "-g", "-DCYTHON_TRACE_NOGIL=1"], [], {"linetrace": True}),
     "asan": (["-O1", "-g", "-DGW_DEBUG", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"], ["-fsanitize=address,undefined"], {"emit_code_comments": False}),
 }
-LIBRARIES = {"tls": ["ssl", "crypto"], "llhttp": ["dl"]}
+LIBRARIES = {"tls": ["ssl", "crypto"], "tls_context": ["ssl", "crypto"], "x509": ["crypto"], "llhttp": ["dl"]}
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,

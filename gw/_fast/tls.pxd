@@ -6,7 +6,7 @@ is: build a new context, hand its `ctx` to new connections, drop the old Python 
 
 Threads. A context may be used by many threads for connections, except that ServerContext.set_ticket_keys must run on the thread that drives them.
 """
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t
 
 
 cdef enum:                      # results; bytes moved are > 0
@@ -24,11 +24,6 @@ cdef enum:                      # tls_failure: what kind of TLS_ERROR it was (RF
     TLS_FAIL_ALERT = 3          # the peer sent a fatal alert: tls_alert_received
     TLS_FAIL_CERTIFICATE = 4    # its certificate failed verification or was missing: tls_certificate_error
     TLS_FAIL_PROTOCOL = 5       # anything else: tls_protocol_error
-
-
-cdef enum:
-    TLS_TICKET_KEYS_MAX = 8     # keys a context can hold
-    TLS_TICKET_KEY_SIZE = 80    # bytes of one key: 16 name, 32 HMAC-SHA-256, 32 AES-256-CBC
 
 
 cdef struct TlsInfo:            # filled by tls_info; every array ends with NUL and is "" where there is nothing
@@ -64,8 +59,8 @@ cdef int tls_handshake(void* ssl) noexcept nogil
 # > 0 bytes, TLS_WANT_*, TLS_EOF, TLS_ERROR. Fills buf from as many records as are there. One recv(2) unless more than a read-ahead buffer waits:
 # after fewer than n bytes, call again only if tls_pending. Under edge-triggered epoll, EPOLLRDHUP asks for another call, as on a plain socket.
 cdef ssize_t tls_recv(void* ssl, char* buf, size_t n) noexcept nogil
-# > 0 bytes taken, TLS_WANT_*, TLS_ERROR; n > 0. After fewer than n (or TLS_WANT_WRITE) a record may be half sent: the next call
-# must pass the same bytes from the first one not taken on, at least as many as before; they may have moved and may have grown.
+# > 0 bytes taken, TLS_WANT_*, TLS_ERROR; n > 0. Fewer than n means that the socket is full: wait for EPOLLOUT. The next call starts with the first
+# byte not taken; buffer and n may differ. While anything waits inside, at least one byte stays untaken, so the caller knows that it is not done.
 cdef ssize_t tls_send(void* ssl, const char* buf, size_t n) noexcept nogil
 # More can be had from tls_recv without waiting: bytes inside OpenSSL that epoll does not know of, or a socket that was not read dry.
 cdef bint tls_pending(void* ssl) noexcept nogil

@@ -1,0 +1,90 @@
+import os
+from collections.abc import Sequence
+from typing import Final, Literal, TypedDict, final
+
+OK: Final[int]
+WANT_READ: Final[int]
+WANT_WRITE: Final[int]
+EOF: Final[int]
+ERROR: Final[int]
+FAILURES: Final[dict[int, str]]
+KEYS_MAX: Final[int]
+KEY_SIZE: Final[int]
+
+Source = str | bytes | os.PathLike[str]
+
+class Info(TypedDict):
+    """What is known of a connection after its handshake; `subject` to `serial` are set only when `verified`."""
+
+    protocol: str
+    cipher: str
+    alpn: str
+    name: str
+    resumed: bool
+    verified: bool
+    truncated: bool
+    subject: str
+    sans: list[str]
+    fingerprint: str
+    serial: str
+
+@final
+class ServerContext:
+    """The TLS side of a listener. Certificate and key are paths, or PEM as bytes; the first pair also answers unknown names.
+
+    `client_ca` asks clients for a certificate; `client_mode` says whether one is required. `ticket_keys` (each KEY_SIZE bytes, the first one
+    encrypts) switches session tickets on; None: no resumption. Raises ValueError with one sentence that names the file.
+    """
+
+    names: list[str]
+
+    def __init__(
+        self,
+        certificates: Sequence[tuple[Source, Source]],
+        *,
+        min_version: str = "1.2",
+        ciphers: str | None = None,
+        client_ca: Source | None = None,
+        client_mode: str = "require",
+        alpn: Sequence[str] = ("http/1.1",),
+        ticket_keys: list[bytes] | None = None,
+    ) -> None: ...
+    def set_ticket_keys(self, keys: list[bytes]) -> None:
+        """Replace the ticket keys (1 to KEYS_MAX of KEY_SIZE bytes). On the thread that drives the connections."""
+
+@final
+class ClientContext:
+    """The TLS side towards origins. `ca`: authorities as a path or PEM; None: the system's. `certificate`: shown to an origin that asks."""
+
+    verify: bool
+
+    def __init__(
+        self,
+        *,
+        verify: bool = True,
+        ca: Source | None = None,
+        certificate: tuple[Source, Source] | None = None,
+        alpn: Sequence[str] = ("http/1.1",),
+        min_version: str = "1.2",
+    ) -> None: ...
+
+@final
+class TlsSocket:
+    """A connection on a non-blocking descriptor, which stays the caller's. Server or client by the kind of context."""
+
+    def __init__(self, fd: int, context: ServerContext | ClientContext, name: str = "") -> None: ...
+    def handshake(self) -> int:
+        """OK, WANT_READ, WANT_WRITE or ERROR."""
+    def recv(self, n: int) -> bytes | int:
+        """Bytes, or WANT_READ, WANT_WRITE, EOF (close_notify), ERROR."""
+    def send(self, data: bytes) -> int:
+        """Bytes taken, or WANT_READ, WANT_WRITE, ERROR. After a short count the next call starts with the first byte not taken."""
+    def pending(self) -> bool:
+        """More can be had from recv without waiting for the socket."""
+    def shutdown(self) -> None:
+        """Send close_notify; does not wait for the peer's."""
+    def failure(self) -> Literal["none", "closed", "system", "alert", "certificate", "protocol"]:
+        """Kind of the failure behind ERROR."""
+    def error(self) -> str:
+        """Its reason as text."""
+    def info(self) -> Info: ...

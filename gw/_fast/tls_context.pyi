@@ -1,0 +1,3 @@
+from typing import Final
+
+CLIENT_MODES: Final[tuple[str, ...]]

@@ -1,0 +1,2 @@
+wrk.method = "POST"
+wrk.body = string.rep("u", 256 * 1024)

@@ -1,0 +1,224 @@
+"""Measuring: rounds of one workload group, idle memory, and the tail at a fixed offered rate. Peers take turns; the order turns round each round."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import resource
+import shutil
+import socket
+import ssl
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from benchmarks import load, origin, peers, procfs, servers
+from benchmarks import workloads as table
+from benchmarks.results import Result, Series
+from benchmarks.workloads import Setup, Workload
+
+WARM_SECONDS = 1.0
+SETTLE_SECONDS = 1.5  # buffers are released, the log is flushed
+UPLOAD = 256 * table.KIB
+Say = Callable[[str], None]
+
+
+class Rig:
+    """Where everything runs: two cores, a scratch folder, the peers, and the servers that are up."""
+
+    def __init__(self, commands: dict[str, peers.Command], cores: tuple[int, int], say: Say) -> None:
+        self.commands, self.say = commands, say
+        self.proxy_core, self.load_core = cores
+        self.folder = Path(tempfile.mkdtemp(prefix="gw-bench-"))
+        self.origins: dict[frozenset[int], servers.Server] = {}
+
+    def origin(self, cpus: set[int]) -> servers.Server:
+        """The origin on `cpus`, started on first use and kept."""
+        key = frozenset(cpus)
+        if key not in self.origins:
+            self.origins[key] = origin.start(cpus, self.folder)
+        return self.origins[key]
+
+    def proxy(self, peer: str, label: str, setup: Setup, cpus: set[int], behind: servers.Server) -> servers.Server:
+        home = Path(tempfile.mkdtemp(prefix=f"{peer}-{label}-", dir=self.folder))
+        if setup.tls:
+            peers.make_certificate(home)
+        port = servers.free_port()
+        return servers.start(f"{home.name}-proxy", self.commands[peer](setup, home, port, behind.port, cpus), cpus, port, home)
+
+    def close(self) -> None:
+        for server in self.origins.values():
+            server.stop()
+        shutil.rmtree(self.folder)
+
+
+def measure_group(rig: Rig, group: list[Workload], result: Result, rounds: int, seconds: float) -> None:
+    """All workloads of a group on all peers, interleaved: every ratio inside the group compares neighbours in time."""
+    with contextlib.ExitStack() as stack:
+        cells = []
+        for workload in group:
+            cpus, load_cpus = _places(rig, workload)
+            behind = rig.origin(set(load_cpus))
+            for peer in rig.commands:
+                server = rig.proxy(peer, workload.name, workload.setup, cpus, behind)
+                stack.callback(server.stop)
+                probe(server.port, workload)
+                cells.append(Cell(workload, server, behind, (cpus, load_cpus), result.workloads.setdefault(workload.name, {}).setdefault(peer, Series())))
+        for cell in cells:
+            cell.warm()
+        for turn in range(rounds):
+            for cell in cells if turn % 2 == 0 else reversed(cells):
+                cell.run(seconds)
+        for cell in cells:
+            cell.finish()
+
+
+def _places(rig: Rig, workload: Workload) -> tuple[set[int], list[int]]:
+    """Cores of the proxy, and of origin and load."""
+    if not workload.spread:
+        return {rig.proxy_core}, [rig.load_core]
+    cores = [rig.proxy_core, rig.load_core][: workload.setup.workers]
+    return set(cores), cores
+
+
+class Cell:
+    """One peer on one workload."""
+
+    def __init__(self, workload: Workload, server: servers.Server, behind: servers.Server, places: tuple[set[int], list[int]], series: Series) -> None:
+        self.workload, self.server, self.behind, self.series = workload, server, behind, series
+        self.load_cpus = places[1]
+        self.cores = places[0] | set(places[1])
+        self.scheme = "https" if workload.setup.tls else "http"
+        self.arguments = [str(workload.setup.routes)] if workload.setup.routes else []
+        self.sent = 0
+
+    def warm(self) -> None:
+        self.sent += self._load(WARM_SECONDS).requests
+
+    def run(self, seconds: float) -> None:
+        """One round. Raises RuntimeError when a process of the proxy came or went meanwhile: its CPU would be lost."""
+        pids = self.server.pids()
+        cpu, ticks, others = procfs.on_cpu_ns(pids), procfs.ticks_ns(pids), self._others()
+        began = time.monotonic()
+        outcome = self._load(seconds)
+        if self.server.pids() != pids:
+            raise RuntimeError(f"{self.server.name}: its processes changed during a round\n{self.server.output.read_text(errors='replace')[-2000:]}")
+        used, after = procfs.on_cpu_ns(pids) - cpu, procfs.ticks_ns(pids)
+        user, kernel = after[0] - ticks[0], after[1] - ticks[1]
+        others = self._others() - others - used
+        series = self.series
+        series.foreign.append(others / 1e9 / (time.monotonic() - began) / len(self.cores))
+        series.cpu.append(used / 1000 / outcome.requests)
+        series.ticks.append((user + kernel) / 1000 / outcome.requests)
+        series.user.append(user / (user + kernel) if user + kernel else 0.0)
+        series.rate.append(outcome.rate)
+        series.p50.append(outcome.p50)
+        series.p99.append(outcome.p99)
+        series.errors += outcome.errors
+        series.requests += outcome.requests
+        self.sent += outcome.requests
+        used_memory = procfs.memory(pids)
+        series.pss, series.rss = max(series.pss, used_memory["pss"]), max(series.rss, used_memory["rss"])
+
+    def _others(self) -> int:
+        """Time that our cores were busy with neither origin nor load nor this process."""
+        return procfs.busy_ns(self.cores) - procfs.on_cpu_ns(self.behind.pids()) - round(sum(os.times()[:4]) * 1e9)
+
+    def finish(self) -> None:
+        if self.workload.setup.log:
+            time.sleep(SETTLE_SECONDS)
+            with (self.server.output.parent / "access.log").open("rb") as lines:
+                self.series.logged = sum(1 for _ in lines) / self.sent
+
+    def _load(self, seconds: float) -> load.Outcome:
+        url = f"{self.scheme}://127.0.0.1:{self.server.port}"
+        return load.wrk(self.workload.load, url, seconds, self.load_cpus, self.arguments)
+
+
+def probe(port: int, workload: Workload) -> None:
+    """One request before anything is measured: RuntimeError unless the proxy does what the workload says."""
+    context = ssl._create_unverified_context() if workload.setup.tls else None  # noqa: S323  # the certificate was made a moment ago
+    connection = http.client.HTTPSConnection("127.0.0.1", port, context=context) if context else http.client.HTTPConnection("127.0.0.1", port)
+    path = table.route_prefix(workload.setup.routes - 1) + "/items/1" if workload.setup.routes else workload.load.path
+    method, body = ("POST", b"u" * UPLOAD) if workload.load.script == "upload" else ("GET", None)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, workload.load.fields)
+        answer = connection.getresponse()
+        got = answer.read()
+        tls = connection.sock and workload.setup.tls and connection.sock.version()
+    if answer.status != 200 or len(got) != (workload.load.body or table.SMALL):
+        raise RuntimeError(f"{workload.name} on port {port}: status {answer.status}, {len(got)} bytes: {got[:300]!r}")
+    if workload.setup.hook and got != b"acme":
+        raise RuntimeError(f"{workload.name} on port {port}: the hook did not set the field, the origin saw {got!r}")
+    if tls and tls != "TLSv1.3":
+        raise RuntimeError(f"{workload.name} on port {port}: {tls}")
+
+
+def measure_idle(rig: Rig, result: Result, rounds: int) -> None:
+    """PSS that each of 5,000 idle keep-alive connections adds; a fresh proxy each round, one request on each connection."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for _ in range(rounds):
+        for peer in rig.commands:
+            server = rig.proxy(peer, table.IDLE, Setup(), {rig.proxy_core}, rig.origin({rig.load_core}))
+            try:
+                result.idle.setdefault(peer, []).append(_idle_bytes(server))
+            finally:
+                server.stop()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _idle_bytes(server: servers.Server) -> float:
+    with held_open(server.port, 20):
+        pass
+    time.sleep(SETTLE_SECONDS)
+    before = procfs.memory(server.pids())["pss"]
+    with held_open(server.port, table.IDLE_CONNECTIONS):
+        time.sleep(SETTLE_SECONDS)
+        return (procfs.memory(server.pids())["pss"] - before) / table.IDLE_CONNECTIONS
+
+
+@contextlib.contextmanager
+def held_open(port: int, count: int) -> Iterator[list[socket.socket]]:
+    """`count` connections, each having had one answer, 1,000 from each source address 127.0.0.2, .3, ..."""
+    with contextlib.ExitStack() as stack:
+        found = []
+        for index in range(count):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), 5, (f"127.0.0.{2 + index // 1000}", 0)))
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            if not connection.recv(4096).startswith(b"HTTP/1.1 200"):
+                raise RuntimeError(f"idle connection {index} was not answered with 200")
+            found.append(connection)
+        yield found
+
+
+def measure_tail(rig: Rig, result: Result, rounds: int, seconds: float) -> None:
+    """p50 and p99 at rates that are the same for all peers: shares of what the reference carries in this rig."""
+    for name in table.TAIL_OF:
+        workload = table.BY_NAME[name]
+        with contextlib.ExitStack() as stack:
+            ports = {}
+            for peer in rig.commands:
+                server = rig.proxy(peer, table.TAIL, workload.setup, {rig.proxy_core}, rig.origin({rig.load_core}))
+                stack.callback(server.stop)
+                ports[peer] = server.port
+            urls = {peer: f"http://127.0.0.1:{port}" for peer, port in ports.items()}
+            capacity = [load.wrk(workload.load, url, WARM_SECONDS, [rig.load_core], []).rate for url in urls.values()][0]
+            for share in table.TAIL_LOADS:
+                _tail_level(rig, result, workload, urls, share, capacity, rounds, seconds)
+
+
+def _tail_level(rig: Rig, result: Result, workload: Workload, urls: dict[str, str], share: float, capacity: float, rounds: int, seconds: float) -> None:
+    label = f"{workload.name} at {share:.0%} ({share * capacity:,.0f} requests/s offered)"
+    rig.say(f"tail: {label}")
+    for turn in range(rounds):
+        for peer in urls if turn % 2 == 0 else reversed(urls):
+            outcome = load.h2load(workload.load, urls[peer], share * capacity, seconds, rig.load_core, rig.folder)
+            series = result.tail.setdefault(label, {}).setdefault(peer, Series())
+            series.rate.append(outcome.rate)
+            series.p50.append(outcome.p50)
+            series.p99.append(outcome.p99)
+            series.errors += outcome.errors
+            series.requests += outcome.requests

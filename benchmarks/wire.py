@@ -1,0 +1,93 @@
+"""CPU per request of gw beside nginx, over real sockets: `python -m benchmarks.wire [--workloads plain,tls] [--rounds 5] [--seconds 3] [--publish]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+
+from benchmarks import machine, measure, peers, report, results
+from benchmarks import workloads as table
+
+IDLE_ROUNDS = 3
+TICKS_TOLERANCE = 0.05
+FOREIGN_TOLERANCE = 0.03
+
+
+def main() -> int:
+    """Exit code 1 when a mark is missed or a peer answered with errors."""
+    options = _options()
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    started = time.monotonic()
+    result = _run(options, console)
+    report.show(result, console)
+    path = results.save(result, options.out)
+    console.print(f"{path} ({time.monotonic() - started:.0f} s)")
+    for line in doubts(result):
+        console.print(f"[yellow]doubt:[/] {line}")
+    if options.publish:
+        report.publish(result)
+    return int(any(row.passed is False for peer in result.peers[1:] for row in results.verdicts(result, peer)))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.wire", description=__doc__)
+    parser.add_argument("--workloads", default=",".join(table.NAMES), help="comma separated; those of one group run together (default: all)")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3, help="of load per round and peer")
+    parser.add_argument("--peers", default="nginx,gw", help="label=peer or label=module:function, comma separated; the first is the reference")
+    parser.add_argument("--out", type=Path, default=machine.ROOT / "benchmarks" / "results", help="folder for the result")
+    parser.add_argument("--publish", action="store_true", help="write tables and charts into the README files")
+    return parser.parse_args()
+
+
+def _run(options: argparse.Namespace, console: Console) -> results.Result:
+    wanted = options.workloads.split(",")
+    if unknown := set(wanted) - set(table.NAMES):
+        raise SystemExit(f"unknown workloads {', '.join(sorted(unknown))}: there are {', '.join(table.NAMES)}")
+    commands = peers.resolve(options.peers)
+    described = {"rounds": str(options.rounds), "seconds": f"{options.seconds:g}"}
+    result = results.Result(datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), machine.facts(), described, list(commands))
+    rig = measure.Rig(commands, machine.cores(), console.print)
+    try:
+        for _, members in groupby((workload for workload in table.WORKLOADS if workload.name in wanted), key=lambda workload: workload.group or workload.name):
+            group = list(members)
+            console.print(f"{', '.join(workload.name for workload in group)} ...")
+            measure.measure_group(rig, group, result, options.rounds, options.seconds)
+        if table.IDLE in wanted:
+            console.print(f"{table.IDLE} ...")
+            measure.measure_idle(rig, result, min(options.rounds, IDLE_ROUNDS))
+        if table.TAIL in wanted:
+            measure.measure_tail(rig, result, options.rounds, options.seconds)
+    finally:
+        rig.close()
+    return result
+
+
+def doubts(result: results.Result) -> list[str]:
+    """What makes a figure of this run suspect."""
+    found = []
+    for name, cells in [*result.workloads.items(), *result.tail.items()]:
+        for peer, series in cells.items():
+            if series.errors:
+                found.append(f"{name}, {peer}: {series.errors} errors in {series.requests} requests")
+            if series.cpu and abs(sum(series.ticks) / sum(series.cpu) - 1) > TICKS_TOLERANCE:
+                found.append(f"{name}, {peer}: stat and schedstat differ by more than {TICKS_TOLERANCE:.0%}")
+            if series.foreign and median(series.foreign) > FOREIGN_TOLERANCE:
+                found.append(f"{name}, {peer}: something else used {median(series.foreign):.0%} of the two cores")
+            if series.logged and series.logged < 0.99:
+                found.append(f"{name}, {peer}: only {series.logged:.1%} of the requests were logged")
+    for label, cells in result.tail.items():
+        offered = float(label.partition("(")[2].split()[0].replace(",", ""))
+        found += [f"{label}, {peer}: only {min(series.rate):,.0f} requests/s were sent" for peer, series in cells.items() if min(series.rate) < 0.97 * offered]
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

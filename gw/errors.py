@@ -16,7 +16,8 @@ class Problem(Struct, frozen=True, kw_only=True):
     """One thing wrong in a configuration.
 
     `line` and `column` count from 1; 0 means that the position is not known. `pointer` (`$.routes[0].path`) says the place
-    inside the configuration, from which `Loaded.place` finds file, line and column; `at_key` means the key rather than its value.
+    inside the configuration, from which `Loaded.place` finds file, line and column; `at_key` means the key rather than its value, and
+    `first` the pointer of an earlier place that this one repeats.
     """
 
     message: str
@@ -27,6 +28,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     severity: Literal["error", "warning"] = "error"
     pointer: str = ""
     at_key: bool = False
+    first: str = ""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file or self.pointer

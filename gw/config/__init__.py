@@ -9,6 +9,7 @@ from gw.config.load import Loaded, check, from_url, load, loads
 from gw.config.model import Config, decode, encode
 from gw.config.node import Position
 from gw.config.policies import WrittenPolicy, policies_of
+from gw.config.ports import ports_in_use
 
 __all__ = [
     "Address",
@@ -27,4 +28,5 @@ __all__ = [
     "parse_bind",
     "parse_endpoint",
     "policies_of",
+    "ports_in_use",
 ]

@@ -7,7 +7,7 @@ once; a reader returns the value, or BROKEN after it has reported why.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -32,6 +32,11 @@ class _Broken:
 
 BROKEN: Any = _Broken()
 Reader = Callable[[Node, str, list[Problem]], Any]
+
+
+def whole(items: Any) -> Iterator[tuple[int, Any]]:
+    """The items of a list that could be read, with their index."""
+    return ((index, item) for index, item in enumerate(() if items is BROKEN else items) if item is not BROKEN)
 
 
 def convert(raw: Any, kind: type[T], pointer: str = "$") -> T:
@@ -212,9 +217,8 @@ def _unit_of(hint: Any, unit: type[Duration | Size]) -> Callable[[Any], Duration
     bounds = next((each for each in get_args(hint) if isinstance(each, Bounds)), None)
 
     def accept(value: Any) -> Duration | Size:
-        if isinstance(value, bool) or not isinstance(value, int | str | (float if unit is Duration else int)):
-            raise ValueError(value)  # noqa: TRY004 - one kind of exception for all that a leaf refuses
-        quantity = unit.parse(value)
+        known = (int, str, float) if unit is Duration else (int, str)
+        quantity = unit.parse(value if type(value) in known else "")
         if bounds and not bounds.least <= quantity <= bounds.most:
             raise ValueError(value)
         return quantity
@@ -251,11 +255,11 @@ def _shown(node: Node) -> str:
 
 
 def describe(hint: Any) -> str:
-    """A type in words: what an error expects and what the reference lists."""
+    """A type in words: what an error expects and what the reference lists. That a value may also be null goes without saying."""
     base = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if get_origin(base) in (Union, UnionType):
         members = [each for each in get_args(base) if each is not NoneType]
-        return " or ".join([*map(describe, members), *(["null"] if NoneType in get_args(base) else [])]) + _range_of(hint)
+        return " or ".join(map(describe, members)) + _range_of(hint)
     if get_origin(base) is Literal:
         choices = [f'"{each}"' if isinstance(each, str) else str(each) for each in get_args(base)]
         return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
@@ -274,8 +278,8 @@ _WORDS = {
     float: "a number",
     bool: "true or false",
     Any: "anything",
-    Duration: "a duration such as 250ms, 5s, 2m or 1h",
-    Size: "a size such as 512, 32KiB or 1MiB",
+    Duration: "a duration (250ms, 5s, 2m, 1h)",
+    Size: "a size (512, 32KiB, 1MiB)",
 }
 _PLURALS = {str: "texts", int: "whole numbers", Any: "anything", bool: "true or false"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct, field
@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from gw.config import json_source, toml_source, yaml_source
 from gw.config.address import parse_bind, parse_endpoint
-from gw.config.check import check_config, check_files, tls_files
+from gw.config.check import check_config, check_objects
+from gw.config.check_files import check_files, tls_files
 from gw.config.convert import read
 from gw.config.expand import Expander
 from gw.config.model import Config, Listener, Route, Service
@@ -133,14 +134,24 @@ def _loaded(texts: list[tuple[Path, str | Problem]], base: Path, environ: Mappin
     if any(each is None for each in roots) and problems:
         raise ConfigError(_sorted(problems))
     config = read(root, Config, "$", shape := [])
-    files = [*(file for file, _ in texts), *expander.files]
-    broken = [*shape, *problems]
-    errors = shape + [each for each in check_config(config) if each.severity == "error" and not _follows(each, shape)]
-    if not broken:
-        errors += [each for each in check_files(config, base) if each.severity == "error"]
-    if errors or problems:
-        raise ConfigError(_sorted([*problems, *(_placed(each, root) for each in errors)]))
-    return Loaded(config=config, files=[*files, *tls_files(config, base)], base=base, root=root)
+    problems += shape
+    problems += (each for each in _rules(config, base, shape) if each.severity == "error")
+    if problems:
+        raise ConfigError(_sorted(_placed(each, root) for each in problems))
+    files = [*(file for file, _ in texts), *expander.files, *tls_files(config, base)]
+    return Loaded(config=config, files=files, base=base, root=root)
+
+
+def _rules(config: Config, base: Path, shape: list[Problem]) -> Iterator[Problem]:
+    """What `check` says, less what a part that could not be read may have caused."""
+    if not shape:
+        yield from check_config(config)
+        yield from check_files(config, base)
+        return
+    has_all_sections = all(each.pointer.count(".") + each.pointer.count("[") > 1 for each in shape)
+    for problem in check_config(config) if has_all_sections else check_objects(config):
+        if not any(_is_inside(each.pointer, problem.pointer) for each in shape):
+            yield problem
 
 
 def _root(file: Path, text: str | Problem, problems: list[Problem]) -> Node | None:
@@ -169,21 +180,22 @@ def _merged(roots: list[Node], name: str, problems: list[Problem]) -> Node:
     for root in roots[1:]:
         whole, clashes = merge(whole, root)
         for pointer, first, second in clashes:
-            problems.append(Problem(message=f"'{pointer.removeprefix('$.')}' is already set in another file", file=second.file, line=second.line, column=second.column, hint=f"first written at {first}"))
+            message = f"'{pointer.removeprefix('$.')}' is already set in another file"
+            problems.append(Problem(message=message, file=second.file, line=second.line, column=second.column, hint=f"first written at {first}"))
     return whole
 
 
-def _follows(problem: Problem, shape: list[Problem]) -> bool:
-    """Whether a rule across objects may be broken only because a part of what it speaks of could not be read."""
-    return any(each.pointer.startswith(problem.pointer) for each in shape)
+def _is_inside(pointer: str, around: str) -> bool:
+    return pointer.startswith(around) and pointer[len(around) : len(around) + 1] in ("", ".", "[")
 
 
 def _placed(problem: Problem, root: Node) -> Problem:
     if problem.line or not problem.pointer:
         return problem
     at = locate(root, problem.pointer, problem.at_key)
-    return replace(problem, file=at.file, line=at.line, column=at.column)
+    hint = f"first written at {locate(root, problem.first)}" if problem.first else problem.hint
+    return replace(problem, file=at.file, line=at.line, column=at.column, hint=hint)
 
 
-def _sorted(problems: list[Problem] | map) -> list[Problem]:
+def _sorted(problems: Iterable[Problem]) -> list[Problem]:
     return sorted(problems, key=lambda each: (each.file, each.line, each.column))

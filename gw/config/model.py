@@ -135,7 +135,10 @@ class Service(Struct, forbid_unknown_fields=True, frozen=True):
 class Redirect(Struct, forbid_unknown_fields=True, frozen=True):
     """Answer with a redirect."""
 
-    to: Annotated[str, Meta(description="Absolute URL or path; `{name}` is a path parameter, `{scheme}`, `{host}`, `{path}`, `{query}`, `{rest}` (what follows the prefix) the request's own.")]
+    to: Annotated[
+        str,
+        Meta(description="Absolute URL or path; `{name}` is a path parameter, `{scheme}`, `{host}`, `{path}`, `{query}`, `{rest}` (what follows the prefix) the request's own."),
+    ]
     status: Annotated[Literal[301, 302, 303, 307, 308], Meta(description="Status of the answer.")] = 308
 
 
@@ -156,7 +159,10 @@ class Route(Struct, forbid_unknown_fields=True, frozen=True):
     regex: Annotated[str | None, Meta(description="Linear-time regular expression over the whole path; named groups `(?P<name>...)` are path parameters.")] = None
     hosts: Annotated[list[str], Meta(description="`api.example.com`, `*.example.com` (any depth); empty means any.")] = field(default_factory=list)
     methods: Annotated[list[str], Meta(description="Empty means any.")] = field(default_factory=list)
-    headers: Annotated[dict[str, str | bool], Meta(description="Every one must hold: a value, `~regex` over the whole value, `true` present, `false` absent.")] = field(default_factory=dict)
+    headers: Annotated[
+        dict[str, str | bool],
+        Meta(description="Every one must hold: a value, `~regex` over the whole value, `true` present, `false` absent."),
+    ] = field(default_factory=dict)
     query: Annotated[dict[str, str | bool], Meta(description="As `headers`, on query parameters.")] = field(default_factory=dict)
     service: Annotated[str | None, Meta(description="Forward to this service.")] = None
     redirect: Annotated[Redirect | None, Meta(description="Answer with a redirect.")] = None
@@ -215,7 +221,9 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
     trusted_proxies: Annotated[list[str], Meta(description="Addresses and CIDR blocks whose forwarding fields are believed.")] = field(default_factory=list)
     limits: Annotated[Limits, Meta(description="Sizes on the client's side.")] = field(default_factory=Limits)
     client_timeouts: Annotated[ClientTimeouts, Meta(description="Time-outs on the client's side.")] = field(default_factory=ClientTimeouts)
-    timeouts: Annotated[Timeouts, Meta(description="Time-outs of an exchange.")] = field(default_factory=lambda: Timeouts(connect=Duration(5), answer=Duration(15), idle=Duration(30), tunnel=Duration(3600)))
+    timeouts: Annotated[Timeouts, Meta(description="Time-outs of an exchange.")] = field(
+        default_factory=lambda: Timeouts(connect=Duration(5), answer=Duration(15), idle=Duration(30), tunnel=Duration(3600))
+    )
     path: Annotated[PathRules, Meta(description="Forms of a path that are refused or kept.")] = field(default_factory=PathRules)
     forwarding: Annotated[Forwarding, Meta(description="Fields added on the way to origins.")] = field(default_factory=Forwarding)
     access_log: Annotated[AccessLog | None, Meta(description="Unset means no access log.")] = None

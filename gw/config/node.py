@@ -59,12 +59,16 @@ def locate(root: Node, pointer: str, at_key: bool = False) -> Position:
     for name, index, quoted in _STEP.findall(pointer):
         key = int(index) if index else json.loads(quoted) if quoted else name
         members = node.value
-        if not (isinstance(key, int) and isinstance(members, list) and key < len(members) or isinstance(key, str) and isinstance(members, dict) and key in members):
+        if not _has(members, key):
             return at
         key_at = node.keys[key] if node.keys and key in node.keys else None
         node = members[key]
         at = key_at or node.at
     return at if at_key else node.at
+
+
+def _has(members: Any, key: str | int) -> bool:
+    return key < len(members) if isinstance(key, int) and isinstance(members, list) else isinstance(members, dict) and key in members
 
 
 def merge(first: Node, second: Node, pointer: str = "$") -> tuple[Node, list[tuple[str, Position, Position]]]:

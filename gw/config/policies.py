@@ -36,7 +36,8 @@ def _policy(item: Any, pointer: str) -> WrittenPolicy | Problem:
     if not isinstance(item, dict) or not item:
         return Problem(message="expected a policy: `- name` or `- name: {...}`", pointer=pointer)
     if len(item) > 1:
-        return Problem(message=f"one item holds {len(item)} policies: {', '.join(item)}", pointer=pointer, hint="begin each policy with `- `, and indent its settings below its name")
+        hint = "begin each policy with `- `, and indent its settings below its name"
+        return Problem(message=f"one item holds {len(item)} policies: {', '.join(item)}", pointer=pointer, hint=hint)
     [(name, config)] = item.items()
     place = join(pointer, name)
     if config is None:

@@ -46,7 +46,8 @@ def parse(text: str, file: str) -> Node | None:
     if odd:
         line = text.count("\n", 0, odd.start()) + 1
         column = odd.start() - text.rfind("\n", 0, odd.start())
-        raise ConfigError([Problem(message=f"character U+{ord(odd[0]):04X} is not allowed", file=file, line=line, column=column, hint='in a quoted string write it as an escape, such as "\\x07"')])
+        hint = 'in a quoted string write it as an escape, such as "\\x07"'
+        raise ConfigError([Problem(message=f"character U+{ord(odd[0]):04X} is not allowed", file=file, line=line, column=column, hint=hint)])
     builder = _Builder(file)
     try:
         for event in yaml.parse(text, Loader=_PARSER):

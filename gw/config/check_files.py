@@ -1,0 +1,180 @@
+"""Rules about what a config names on disk: certificates, keys, folders. Reads files, opens no sockets."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from gw.config.model import Certificate, Config, ListenerTls, OriginTls
+from gw.config.node import join
+from gw.errors import Problem
+
+# Time left on a certificate at which its owner should have renewed it.
+RENEW_BEFORE = 14 * 86400
+# X509_V_FLAG_PARTIAL_CHAIN: a certificate may vouch for itself; the ssl module names it from Python 3.10 on.
+_SELF = ssl.VERIFY_X509_PARTIAL_CHAIN
+_EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED
+_NOT_YET = 9  # X509_V_ERR_CERT_NOT_YET_VALID
+
+
+def check_files(config: Config, base: Path) -> Iterator[Problem]:
+    """Unreadable files, keys that do not match, certificates out of date, folders that do not exist."""
+    for index, listener in enumerate(config.listeners):
+        if listener.tls is not None:
+            yield from _listener_tls(listener.tls, base, f"$.listeners[{index}].tls")
+    for name, service in config.services.items():
+        if service.tls is not None:
+            yield from _origin_tls(service.tls, base, f"{join('$.services', name)}.tls")
+    for index, folder in enumerate(config.modules):
+        if not _is_folder(base, folder):
+            yield Problem(message=f"no such folder: {folder}", pointer=f"$.modules[{index}]", hint=f"looked for {base / folder}")
+    yield from _written(config, base)
+
+
+def tls_files(config: Config, base: Path) -> list[Path]:
+    """Every certificate, key and list of authorities, once, in the order of the config."""
+    names: list[str | None] = []
+    for listener in config.listeners:
+        if listener.tls is not None:
+            names += [name for each in listener.tls.certificates for name in (each.cert, each.key)]
+            names.append(listener.tls.client_certificates.ca if listener.tls.client_certificates else None)
+    for service in config.services.values():
+        if service.tls is not None:
+            own = service.tls.certificate
+            names += [service.tls.ca, *((own.cert, own.key) if own else ())]
+    return [base / name for name in dict.fromkeys(names) if name is not None]
+
+
+def _listener_tls(tls: ListenerTls, base: Path, pointer: str) -> Iterator[Problem]:
+    for index, certificate in enumerate(tls.certificates):
+        yield from _certificate(certificate, base, f"{pointer}.certificates[{index}]", ssl.Purpose.SERVER_AUTH)
+    if tls.client_certificates is not None:
+        yield from _authorities(tls.client_certificates.ca, base, f"{pointer}.client_certificates.ca")
+    if tls.ciphers is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(tls.ciphers)
+        except (ssl.SSLError, ValueError):
+            hint = "see `openssl ciphers`; unset means Mozilla intermediate"
+            yield Problem(message="no cipher of TLS 1.2 in this list is known to OpenSSL", pointer=f"{pointer}.ciphers", hint=hint)
+
+
+def _origin_tls(tls: OriginTls, base: Path, pointer: str) -> Iterator[Problem]:
+    if tls.ca is not None:
+        yield from _authorities(tls.ca, base, f"{pointer}.ca")
+    if tls.certificate is not None:
+        yield from _certificate(tls.certificate, base, f"{pointer}.certificate", ssl.Purpose.CLIENT_AUTH)
+    if not tls.verify:
+        message = "whoever can reach the connection can pretend to be this service, because its certificate is not verified"
+        yield Problem(message=message, pointer=f"{pointer}.verify", at_key=True, severity="warning", hint="name its authority in `ca` instead")
+
+
+def _unreadable(name: str, base: Path, pointer: str) -> Iterator[Problem]:
+    try:
+        (base / name).read_bytes()
+    except OSError as error:
+        yield Problem(message=f"cannot read '{name}': {error.strerror}", pointer=pointer, hint=f"looked for {base / name}")
+    except ValueError:
+        yield Problem(message="a file name cannot hold a NUL byte", pointer=pointer)
+
+
+def _authorities(name: str, base: Path, pointer: str) -> Iterator[Problem]:
+    unreadable = list(_unreadable(name, base, pointer))
+    yield from unreadable
+    if not unreadable:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(base / name)
+        except ssl.SSLError:
+            yield Problem(message=f"'{name}' holds no certificate in PEM form", pointer=pointer)
+
+
+def _certificate(certificate: Certificate, base: Path, pointer: str, purpose: ssl.Purpose) -> Iterator[Problem]:
+    unreadable = [*_unreadable(certificate.cert, base, f"{pointer}.cert"), *_unreadable(certificate.key, base, f"{pointer}.key")]
+    yield from unreadable
+    if unreadable:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # A pass phrase would otherwise be asked for on the terminal.
+        context.load_cert_chain(base / certificate.cert, base / certificate.key, password=lambda: "")
+    except ssl.SSLError as error:
+        yield _bad_pair(certificate, base, pointer, error)
+        return
+    if purpose is ssl.Purpose.SERVER_AUTH:
+        yield from _validity(context, certificate, base, f"{pointer}.cert")
+
+
+def _bad_pair(certificate: Certificate, base: Path, pointer: str, error: ssl.SSLError) -> Problem:
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return Problem(message=f"the key '{certificate.key}' does not belong to the certificate '{certificate.cert}'", pointer=f"{pointer}.key")
+    if error.reason in ("EE_KEY_TOO_SMALL", "CA_MD_TOO_WEAK", "CA_KEY_TOO_SMALL"):
+        return Problem(message=f"'{certificate.cert}' is too weak for OpenSSL: {error.reason.lower().replace('_', ' ')}", pointer=f"{pointer}.cert")
+    if b"ENCRYPTED" in (base / certificate.key).read_bytes():
+        hint = "decrypt it with `openssl pkey`, and protect the file by its permissions"
+        return Problem(message=f"the key '{certificate.key}' is protected by a pass phrase", pointer=f"{pointer}.key", hint=hint)
+    if not _holds(base / certificate.cert, b"CERTIFICATE-----"):
+        return Problem(message=f"'{certificate.cert}' holds no certificate in PEM form", pointer=f"{pointer}.cert")
+    if not _holds(base / certificate.key, b"PRIVATE KEY-----"):
+        return Problem(message=f"'{certificate.key}' holds no private key in PEM form", pointer=f"{pointer}.key")
+    return Problem(message=f"'{certificate.cert}' and '{certificate.key}' cannot be used: {error.reason or error}", pointer=pointer)
+
+
+def _holds(path: Path, marker: bytes) -> bool:
+    return marker in path.read_bytes()
+
+
+def _validity(server: ssl.SSLContext, certificate: Certificate, base: Path, pointer: str) -> Iterator[Problem]:
+    """The dates, learnt from a handshake in memory in which the certificate vouches for itself."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_flags |= _SELF
+    client.load_verify_locations(base / certificate.cert)
+    try:
+        shown = _handshake(server, client)
+    except ssl.SSLCertVerificationError as error:
+        words = {_EXPIRED: "has expired", _NOT_YET: "is not valid yet"}.get(error.verify_code, f"will be refused by clients: {error.verify_message}")
+        yield Problem(message=f"the certificate '{certificate.cert}' {words}", pointer=pointer, severity="warning")
+        return
+    except ssl.SSLError as error:
+        yield Problem(message=f"no handshake succeeds with the certificate '{certificate.cert}': {error.reason}", pointer=pointer, severity="warning")
+        return
+    left = ssl.cert_time_to_seconds(str(shown["notAfter"])) - time.time()
+    if left < RENEW_BEFORE:
+        yield Problem(message=f"the certificate '{certificate.cert}' expires in {int(left // 86400)} days, on {shown['notAfter']}", pointer=pointer, severity="warning")
+
+
+def _handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> dict:
+    """The certificate that the server shows. Raises ssl.SSLError."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = [client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True)]
+    waiting = list(sides)
+    # TLS 1.3 needs two turns of the client, TLS 1.2 three.
+    for _ in range(4):
+        for side in list(waiting):
+            try:
+                side.do_handshake()
+                waiting.remove(side)
+            except ssl.SSLWantReadError:
+                continue
+    return sides[0].getpeercert() or {}
+
+
+def _written(config: Config, base: Path) -> Iterator[Problem]:
+    """Files that gw writes need a folder; their own existence does not matter."""
+    log = config.access_log
+    named = (
+        ("$.access_log.file", log.file if log and log.file != "stdout" else None),
+        ("$.error_log.file", config.error_log.file if config.error_log.file != "stderr" else None),
+        ("$.process.pid_file", config.process.pid_file),
+    )
+    for pointer, name in named:
+        if name is not None and not _is_folder(base, str(Path(name).parent)):
+            yield Problem(message=f"no such folder: {Path(name).parent}", pointer=pointer, hint=f"looked for {base / Path(name).parent}")
+
+
+def _is_folder(base: Path, name: str) -> bool:
+    try:
+        return (base / name).is_dir()
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,18 @@
+"""What the operator's address needs to know; the supervisor has it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class View(Protocol):
+    """Reads; changes nothing."""
+
+    def metrics(self) -> tuple[bytes, str]:
+        """Exposition text and its content type."""
+
+    def alive(self) -> bool:
+        """Whether any worker lives."""
+
+    def unready(self) -> dict[str, Any] | None:
+        """Why this process group should get no traffic, with a `reason`; None when it is ready."""

@@ -1,0 +1,395 @@
+"""The parent process: owns the sockets, the shared segment and the revision in force; starts workers and tells them what to do.
+
+Life: load and bind and compile (any problem ends it here, before anything serves) -> resolve names -> fork -> serve until a signal ->
+drain -> exit. One thread, asyncio's own loop. The loop stops for every fork: see workers.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from selectors import EpollSelector
+from socket import socket
+from typing import Any, NoReturn
+
+import msgspec
+from msgspec.structs import replace
+
+from gw import __version__
+from gw._fast.shm import Segment
+from gw.config import Config, Loaded, check, load, parse_bind
+from gw.errors import ConfigError
+from gw.observe import open_error_log
+from gw.runtime import compile_snapshot
+from gw.server import channel as messages
+from gw.server import limits, notify, pidfile, upgrade, worker
+from gw.server.control import Control
+from gw.server.reload import RESOLVE_TIMEOUT, Reloader, Revision
+from gw.server.slots import Slot
+from gw.server.sockets import Sockets, explain, name_of, open_single
+from gw.server.view import View
+from gw.server.watch import Watch, watched
+from gw.server.workers import Workers
+from gw.services import Discovery, SystemResolver, named_endpoints
+
+TICK = 1.0  # seconds between two looks at heartbeats and memory
+KILL_GRACE = 2.0  # seconds a worker has beyond its drain before it is killed
+ADMIN_BACKLOG = 64
+LOOPBACK = ("127.", "[::1]:", "unix:")
+
+Source = Path | Config
+Adjust = Callable[[Config], Config]
+ServeAdmin = Callable[[socket, Any], Awaitable[None]]
+
+
+def run(source: Source, *, adjust: Adjust | None = None, admin: ServeAdmin | None = None) -> int:
+    """Serve until told to stop; returns the exit code.
+
+    `source` is a config file, a folder of them, or a Config (which cannot be reloaded). `adjust` changes what was loaded, at every
+    reload too. `admin` answers on the admin address: `gw.admin.serve`. Raises ConfigError when there is something wrong with the config
+    or an address cannot be bound.
+    """
+    return Supervisor(source, adjust or (lambda config: config), admin).run()
+
+
+class Supervisor:
+    """See the module's text. The reloader, the workers and the view call back into it; its public attributes are what they share."""
+
+    def __init__(self, source: Source, adjust: Adjust, admin: ServeAdmin | None) -> None:
+        self.began = time.time()
+        self.path = None if isinstance(source, Config) else source.resolve()
+        self._source = source
+        self._adjust = adjust
+        self._serve_admin = admin
+        self._selector = EpollSelector()
+        self.loop = asyncio.SelectorEventLoop(self._selector)
+        self._actions: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._inherited = upgrade.inherited()
+        self._exit_code: int | None = None
+        self._replaced_by: int | None = None  # process id of the successor, once it serves
+        self._upgrading = False
+        self.serving = False  # every worker has accepted connections once
+        self.shedding = limits.Shedding()
+        self.memory: limits.Memory | None = None
+        loaded = self._load()
+        self.log = open_error_log(loaded.config.error_log)
+        self.descriptors = limits.raise_descriptors()
+        count = loaded.config.process.workers or limits.cores()
+        self.sockets = Sockets(count)
+        self.admin_socket = self._bind(loaded)
+        self._admin_bind = loaded.config.admin.bind if loaded.config.admin else ""
+        self.segment = Segment(count, loaded.config.process.routes_max, loaded.config.process.endpoints_max)
+        try:
+            snapshot = compile_snapshot(loaded.config, 1, self.segment, loaded.base, None)
+        except ConfigError as error:
+            self.sockets.close_all()
+            raise loaded.placed(error) from None
+        self.current = Revision(1, loaded, snapshot)
+        self.discovery = Discovery(SystemResolver(), self._name_changed, self.log)
+        self.workers = Workers(count, self, self.loop, self._actions)
+        self.reloader = Reloader(self, self._load)
+        self.view = View(self)
+        self._control = Control({"status": self._on_status, "reload": self._on_reload, "stop": self._on_stop})
+        self._watch = Watch(self._files_changed)
+
+    def run(self) -> int:
+        """The main loop: work off actions between runs of the event loop."""
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_until_complete(self._begin())
+        self.workers.fork_all()
+        while self._exit_code is None:
+            action = self.loop.run_until_complete(self._actions.get())
+            action()
+        self._end()
+        return self._exit_code
+
+    # Starting
+
+    def _load(self) -> Loaded:
+        loaded = Loaded(config=self._source, base=Path.cwd()) if isinstance(self._source, Config) else load(self._source)
+        return replace(loaded, config=self._adjust(loaded.config))
+
+    def _bind(self, loaded: Loaded) -> socket | None:
+        """Take over or bind every address; returns the admin socket. Raises ConfigError; then none stays bound."""
+        config, given = loaded.config, self._inherited
+        used = {listener.bind for listener in config.listeners}
+        if given:
+            self.sockets.adopt(given.sockets)
+            self.sockets.close(set(given.sockets) - used, unlink=False)
+        try:
+            self.sockets.open(config.listeners)
+            return self._bind_admin(config)
+        except ConfigError as error:
+            self.sockets.close_all(unlink=given is None)
+            raise loaded.placed(error) from None
+
+    def _bind_admin(self, config: Config) -> socket | None:
+        inherited = self._inherited.admin_socket() if self._inherited else None
+        if config.admin is None or self._serve_admin is None:
+            return None
+        if inherited and self._inherited and self._inherited.admin_bind == config.admin.bind:
+            return inherited
+        if inherited:
+            inherited.close()
+        try:
+            return open_single(parse_bind(config.admin.bind), ADMIN_BACKLOG)
+        except OSError as error:
+            raise ConfigError([explain(config.admin.bind, error, "$.admin.bind")]) from None
+
+    async def _begin(self) -> None:
+        """All that needs the loop and comes before the first worker."""
+        for problem in check(self.current.loaded):
+            self.log("warning", "config-problem", problem=str(problem))
+        for number, action in self._signals().items():
+            self.loop.add_signal_handler(number, action)
+        self.discovery.follow(self.current.hosts)
+        if not await self.discovery.first(RESOLVE_TIMEOUT):
+            self.log("warning", "dns-slow", hint="serving without addresses for some endpoints; they answer 503 until their names resolve")
+        Path("/proc/self/comm").write_text("gw: supervisor")
+        self.log(
+            "info",
+            "starting",
+            version=__version__,
+            pid=os.getpid(),
+            workers=len(self.workers.slots),
+            listeners=[self.sockets.address(listener.bind) for listener in self.current.config.listeners],
+            admin=name_of(self.admin_socket) if self.admin_socket else None,
+            descriptors=self.descriptors,
+        )
+
+    def _signals(self) -> dict[int, Callable[[], None]]:
+        return {
+            signal.SIGTERM: self._on_term,
+            signal.SIGINT: self._on_term,
+            signal.SIGQUIT: self._on_term,
+            signal.SIGHUP: lambda: self._start(self.reload("SIGHUP")),
+            signal.SIGUSR1: self._reopen_logs,
+            signal.SIGUSR2: lambda: self._start(self._upgrade()),
+            signal.SIGCHLD: self.workers.reap,
+        }
+
+    def _now_serving(self) -> None:
+        """Every worker accepts connections for the first time."""
+        self.serving = True
+        process = self.current.config.process
+        if process.pid_file:
+            try:
+                pidfile.write(Path(process.pid_file))
+            except OSError as error:
+                self.log("error", "pid-file-failed", file=process.pid_file, reason=error.strerror)
+        notify.notify("READY=1", f"MAINPID={os.getpid()}")
+        if self._inherited:
+            self._inherited.ready()
+        if self.path:
+            self._start(self._control.start(self.path))
+        if self.admin_socket and self._serve_admin:
+            self._warn_admin(self.admin_socket)
+            self._start(self._serve_admin(self.admin_socket, self.view))
+        self.replaced()
+        self._start(self._watch.run())
+        self._start(self._tick())
+        self._start(self._watchdog())
+        self.log("info", "serving", revision=self.current.number, seconds=round(time.time() - self.began, 3))
+
+    def _warn_admin(self, sock: socket) -> None:
+        address = name_of(sock)
+        if not address.startswith(LOOPBACK):
+            self.log("warning", "admin-exposed", address=address, hint="everybody who reaches this address can read metrics; 127.0.0.1 keeps it local")
+
+    # What workers need and say
+
+    def become(self, slot: Slot, channel: socket) -> NoReturn:
+        """In the child: turn into the worker of this slot."""
+        revision, core = self.current, None
+        if revision.config.process.pin:
+            cores = sorted(os.sched_getaffinity(0))
+            core = cores[slot.index % len(cores)]
+        seed = worker.Seed(
+            slot=slot.index,
+            segment=self.segment,
+            revision=revision.number,
+            config=revision.config,
+            base=revision.loaded.base,
+            snapshot=revision.snapshot,
+            addresses=self.addresses(revision.config),
+            sockets=self.sockets.of_slot(slot.index),
+            channel=channel,
+            core=core,
+            shed=self.shedding.on,
+        )
+        self.current = Revision(revision.number, revision.loaded, None)  # the worker's copy lives as long as its lane wants
+        del revision
+        self._selector.close()
+        worker.main(seed)
+
+    def started(self, slot: Slot) -> None:
+        """A worker was forked."""
+        self.reloader.joined(slot)
+
+    def heard(self, slot: Slot, message: messages.ToSupervisor) -> None:
+        """A worker said something."""
+        if isinstance(message, messages.Report):
+            level = message.fields.pop("level", "warning")
+            self.log(level, message.event, worker=slot.index, **message.fields)
+            return
+        self.reloader.heard(slot, message)
+        if not self.serving and not self.workers.stopping and all(each.revision for each in self.workers.slots):
+            self._now_serving()
+
+    def ended(self, slot: Slot) -> None:
+        """A worker is gone."""
+        self.reloader.gone(slot)
+        if self.workers.stopping and not self.workers.living:
+            self._exit(0)
+        elif not self.serving and self.workers.looping:
+            self.log("error", "start-failed", reason="workers die as soon as they are started; see worker-failed and worker-exited above")
+            self.workers.kill()
+            self._exit(1)
+
+    def heartbeat(self, slot: Slot) -> int:
+        """Milliseconds on the monotonic clock at which its lane last moved."""
+        return int(self.segment.worker(slot.index)["heartbeat_ms"])
+
+    def addresses(self, config: Config) -> dict[str, list[tuple[str, int]]]:
+        """What the named endpoints resolve to now."""
+        return {text: [(address, port) for address in self.discovery.addresses(host)] for text, (host, port) in named_endpoints(config).items()}
+
+    def _name_changed(self, host: str) -> None:
+        for text, (name, port) in named_endpoints(self.current.config).items():
+            if name == host:
+                self.workers.send(messages.Addresses(text, [(address, port) for address in self.discovery.addresses(host)]))
+
+    # Revisions
+
+    async def reload(self, why: str) -> Any:
+        """Bring the config as it is on disk now into force; the Outcome, or None when there is no file or it is too late."""
+        if self.path is None or not self.serving or self.workers.stopping:
+            self.log("warning", "reload-ignored", why=why, reason="there is no config file" if self.path is None else "starting or stopping")
+            return None
+        return await self.reloader.reload(why)
+
+    def replaced(self) -> None:
+        """Another revision is in force: follow its files, write to its log."""
+        if self.path and self.current.config.process.watch:
+            self._watch.follow(watched(self.current.loaded, self.path))
+        else:
+            self._watch.follow([])
+        self.log.configure(self.current.config.error_log)
+
+    def _files_changed(self, paths: list[Path]) -> None:
+        self._start(self.reload(", ".join(str(path) for path in paths) + " changed"))
+
+    def _reopen_logs(self) -> None:
+        self.log.reopen()
+        self.workers.send(messages.ReopenLogs())
+        self.log("info", "logs-reopened")
+
+    # Looking after things
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            self.workers.look(time.monotonic())
+            self.memory = limits.memory()
+            if self.shedding.update(self.memory):
+                self.workers.send(messages.Shed(self.shedding.on))
+                used, limit = (self.memory.used, self.memory.limit) if self.memory else (0, 0)
+                self.log("error" if self.shedding.on else "info", "memory-short" if self.shedding.on else "memory-enough", used=used, limit=limit, shedding=self.shedding.on)
+
+    async def _watchdog(self) -> None:
+        interval = notify.watchdog_interval()
+        while interval:
+            notify.notify("WATCHDOG=1")
+            await asyncio.sleep(interval)
+
+    def _start(self, work: Coroutine[Any, Any, Any] | Awaitable[Any]) -> None:
+        task = asyncio.ensure_future(work, loop=self.loop)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self.log("error", "task-failed", traceback="".join(traceback.format_exception(error)))
+
+    # Control
+
+    async def _on_status(self) -> dict[str, Any]:
+        return self.view.status()
+
+    async def _on_reload(self) -> Any:
+        outcome = await self.reload("gw reload")
+        return None if outcome is None else msgspec.to_builtins(outcome)
+
+    async def _on_stop(self, seconds: float | None = None) -> dict[str, Any]:
+        drain = float(self.current.config.process.drain) if seconds is None else seconds
+        self.stop(drain, "gw stop")
+        return {"pid": os.getpid(), "seconds": drain}
+
+    # Upgrade and end
+
+    async def _upgrade(self) -> None:
+        """Hand over to a new binary, or go on as if nothing had been."""
+        if self._upgrading or not self.serving or self.workers.stopping:
+            return
+        self._upgrading = True
+        try:
+            admin = self.admin_socket
+            successor = upgrade.start(self.sockets.descriptors(), admin.fileno() if admin else -1, self._admin_bind)
+            self.log("info", "upgrade-started", pid=successor.pid)
+            failure = await successor.ready()
+        except OSError as error:
+            failure = error.strerror
+        finally:
+            self._upgrading = False
+        if failure:
+            self.log("error", "upgrade-failed", reason=failure)
+            return
+        self._replaced_by = successor.pid
+        notify.notify(f"MAINPID={successor.pid}")
+        self.log("info", "upgraded", pid=successor.pid)
+        self.stop(float(self.current.config.process.drain), "upgrade")
+
+    def _on_term(self) -> None:
+        if self.workers.stopping or not self.serving:
+            self.log("warning", "stopping-at-once")
+            self.workers.kill()
+            self._exit(0)
+        else:
+            self.stop(float(self.current.config.process.drain), "signal")
+
+    def stop(self, seconds: float, why: str) -> None:
+        """Accept nothing more; exit when the last exchange is over, at the latest after `seconds`."""
+        if self.workers.stopping:
+            return
+        self.log("info", "stopping", why=why, drain=seconds)
+        if self._replaced_by is None:
+            notify.notify("STOPPING=1")
+        self.workers.stop(seconds)
+        self.sockets.close_all(unlink=self._replaced_by is None)
+        self.loop.call_later(seconds + KILL_GRACE, self.workers.kill)
+        if not self.workers.living:
+            self._exit(0)
+
+    def _exit(self, code: int) -> None:
+        self._actions.put_nowait(partial(setattr, self, "_exit_code", code))
+
+    def _end(self) -> None:
+        self._control.stop()
+        self.discovery.stop()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            self.loop.run_until_complete(asyncio.wait(set(self._tasks), timeout=KILL_GRACE))
+        if self.current.config.process.pid_file:
+            pidfile.remove(Path(self.current.config.process.pid_file))
+        self.sockets.close_all(unlink=self._replaced_by is None)
+        self.log("info", "stopped", pid=os.getpid())
+        self.loop.close()

@@ -1,0 +1,76 @@
+"""What the supervisor lets others see: the status for `gw status`, metrics and readiness for the admin address."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gw import __version__
+from gw.server.slots import Slot
+from gw.server.sockets import name_of
+
+if TYPE_CHECKING:
+    from gw.server.supervisor import Supervisor
+
+
+class View:
+    """Reads; changes nothing."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+
+    def alive(self) -> bool:
+        """Whether any worker lives."""
+        return bool(self._supervisor.workers.living)
+
+    def unready(self) -> dict[str, Any] | None:
+        """Why this process group should get no traffic, with a `reason`; None when it is ready."""
+        workers, number = self._supervisor.workers, self._supervisor.current.number
+        if workers.stopping:
+            return {"reason": "draining"}
+        missing = [slot.index for slot in workers.slots if not slot.revision]
+        if missing:
+            return {"reason": "workers are missing", "workers": missing}
+        behind = [slot.index for slot in workers.slots if slot.revision != number]
+        return {"reason": "workers serve an older revision", "workers": behind, "revision": number} if behind else None
+
+    def status(self) -> dict[str, Any]:
+        """Everything `gw status` shows, of plain types."""
+        this = self._supervisor
+        reloads = this.reloader
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "config": str(this.path) if this.path else None,
+            "revision": this.current.number,
+            "started": this.began,
+            "uptime": round(time.time() - this.began, 3),
+            "ready": self.unready() is None,
+            "draining": this.workers.stopping,
+            "shedding": this.shedding.on,
+            "descriptors": this.descriptors,
+            "memory": msgspec.to_builtins(this.memory),
+            "workers": [self._worker(slot) for slot in this.workers.slots],
+            "listeners": [{"bind": each.bind, "address": this.sockets.address(each.bind), "tls": each.tls is not None} for each in this.current.config.listeners if each.bind in this.sockets],
+            "admin": name_of(this.admin_socket) if this.admin_socket and this.admin_socket.fileno() >= 0 else None,
+            "names": {host: {**msgspec.to_builtins(state), "addresses": list(state.addresses)} for host, state in this.discovery.names.items()},
+            "reload": msgspec.to_builtins(reloads.last),
+            "reloads": reloads.done,
+            "reload_failures": reloads.failures,
+        }
+
+    def _worker(self, slot: Slot) -> dict[str, Any]:
+        found = {"slot": slot.index, "pid": slot.pid, "revision": slot.revision, "restarts": slot.restarts}
+        if slot.pid is None:
+            return found
+        counters = self._supervisor.segment.worker(slot.index)
+        now = time.monotonic()
+        return {
+            **found,
+            "age": round(now - slot.started, 3),
+            "heartbeat_age": round(now - counters["heartbeat_ms"] / 1000, 3) if counters["heartbeat_ms"] else None,
+            **{name: counters[name] for name in ("connections", "exchanges", "requests", "tunnels")},
+        }

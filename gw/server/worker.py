@@ -1,0 +1,269 @@
+"""A worker process: a uvloop loop, in it the lane, beside it the channel to the supervisor.
+
+It is forked from the supervisor with the snapshot compiled, so that it serves some milliseconds after its birth. Signals are the
+supervisor's: a worker ignores them and is told over the channel. When the channel ends, the supervisor is dead, and the worker drains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import os
+import signal
+import stat
+import sys
+import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from socket import socket
+from typing import Any, NoReturn
+
+import uvloop
+from msgspec import Struct
+
+from gw._fast.lane import Lane
+from gw._fast.shm import Segment
+from gw.config import decode
+from gw.config.model import Config
+from gw.errors import GatewayError
+from gw.runtime import Snapshot, compile_snapshot
+from gw.server import channel as messages
+from gw.server.channel import Channel
+from gw.server.slots import STACK_SIGNAL
+
+CRASHED = 70  # exit code: an exception ended the worker (EX_SOFTWARE)
+DRAIN_POLL = 0.02  # seconds between two looks for open exchanges
+SWITCH_INTERVAL = 0.0005  # seconds the compiling thread may hold the interpreter before the lane gets it
+LOG_MODE = 0o640
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Seed(Struct):
+    """What a worker is born with."""
+
+    slot: int
+    segment: Segment
+    revision: int
+    config: Config
+    base: Path
+    snapshot: Snapshot | None
+    addresses: dict[str, list[tuple[str, int]]]
+    sockets: dict[str, list[int]]  # descriptors by bind
+    channel: socket
+    core: int | None  # to pin to
+    shed: bool
+
+
+class Next(Struct):
+    """A revision that is being prepared."""
+
+    message: messages.Prepare
+    config: Config
+    snapshot: Snapshot | None = None
+
+
+def main(seed: Seed) -> NoReturn:
+    """The life of the child after fork; never returns into the supervisor's code."""
+    code = CRASHED
+    try:
+        settle(seed)
+        code = Worker(seed).run()
+    except BaseException:
+        _last_words(seed.channel, traceback.format_exc())
+    finally:
+        os._exit(code)
+
+
+def settle(seed: Seed) -> None:
+    """Make the forked copy a process of its own: signals, descriptors, name, core."""
+    signal.set_wakeup_fd(-1)  # the supervisor's self-pipe: a byte written there would be a signal to the supervisor
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    faulthandler.register(STACK_SIGNAL, all_threads=True)
+    close_foreign({seed.channel.fileno(), *(fd for fds in seed.sockets.values() for fd in fds)})
+    Path("/proc/self/comm").write_text(f"gw: worker {seed.slot}")
+    if seed.core is not None:
+        os.sched_setaffinity(0, {seed.core})
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def close_foreign(keep: set[int]) -> None:
+    """Close the supervisor's sockets, pipes, epoll and inotify sets; files that a module of the operator opened stay.
+
+    By number, not through their Python objects: unregistering from the supervisor's epoll set would unregister there too.
+    """
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd > 2 and fd not in keep and _is_foreign(fd):
+            os.close(fd)
+
+
+def _is_foreign(fd: int) -> bool:
+    try:
+        mode = os.fstat(fd).st_mode
+        return stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode) or os.readlink(f"/proc/self/fd/{fd}").startswith(("anon_inode:[eventpoll]", "anon_inode:inotify"))
+    except OSError:  # the descriptor of the listing itself
+        return False
+
+
+def _last_words(sock: socket, text: str) -> None:
+    """Tell the supervisor why; when even that fails, stderr."""
+    try:
+        sock.setblocking(True)
+        sock.sendall(messages.frame(messages.Report("worker-failed", {"level": "error", "traceback": text})))
+    except OSError:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+class Worker:
+    """The lane and what the supervisor wants of it."""
+
+    def __init__(self, seed: Seed) -> None:
+        self.slot = seed.slot
+        self.segment = seed.segment
+        self.config = seed.config
+        self.revision = seed.revision
+        self.sockets = seed.sockets
+        self.snapshot = seed.snapshot
+        self.next: Next | None = None
+        self.draining = False
+        self.exit_code = 0
+        self.compiler = ThreadPoolExecutor(1, "compile")
+        self.loop = uvloop.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+        self.channel = Channel(self.loop, seed.channel, messages.to_worker, self._receive, self._orphaned)
+        self.lane = Lane(self.segment, self.slot, self._report)
+        self.lane.install(seed.snapshot)
+        self._point(seed.addresses)
+        self.lane.shed(seed.shed)
+        seed.snapshot = None  # or the first revision would live as long as the process
+        self._open_log()
+
+    def run(self) -> int:
+        """Serve until told to stop; returns the exit code."""
+        self._accept()
+        self.loop.add_reader(self.lane.fileno(), self.lane.drain)
+        self.channel.send(messages.Ready(self.revision))
+        self.loop.run_forever()
+        self.lane.abort()
+        return self.exit_code
+
+    def _receive(self, message: messages.ToWorker, fds: list[int]) -> None:
+        match message:
+            case messages.Listen(binds=binds):
+                for bind, fd in zip(binds, fds, strict=True):
+                    self.sockets.setdefault(bind, []).append(fd)
+            case messages.Prepare():
+                self._prepare(message)
+            case messages.Commit(revision=revision):
+                self._commit(revision)
+            case messages.Abandon():
+                self._abandon()
+            case messages.Addresses(endpoint=endpoint, addresses=addresses):
+                self.lane.set_addresses(endpoint.encode(), addresses)
+            case messages.ReopenLogs():
+                self._open_log()
+            case messages.Drain(seconds=seconds):
+                self._drain(seconds)
+            case messages.Shed(on=on):
+                self.lane.shed(on)
+
+    def _report(self, event: str, fields: dict[str, Any]) -> None:
+        self.channel.offer(messages.Report(event, fields))
+
+    def _prepare(self, message: messages.Prepare) -> None:
+        """Compile in a thread, so that requests go on meanwhile."""
+        self.next = Next(message, decode(message.config))
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        done = self.compiler.submit(compile_snapshot, self.next.config, message.revision, self.segment, Path(message.base), self.snapshot)
+        done.add_done_callback(lambda future: self.loop.call_soon_threadsafe(self._compiled, message.revision, future))
+
+    def _compiled(self, revision: int, future: Future[Snapshot]) -> None:
+        if self.next is None or self.next.message.revision != revision:
+            return
+        error = future.exception()
+        if error is None:
+            self.next.snapshot = future.result()
+            self.channel.send(messages.Prepared(revision))
+            return
+        self.next = None
+        reason = str(error) if isinstance(error, GatewayError) else "".join(traceback.format_exception(error))
+        self.channel.send(messages.Failed(revision, reason))
+
+    def _commit(self, revision: int) -> None:
+        """Swap between two turns of the loop: nobody sees half of it."""
+        if self.next is None or self.next.snapshot is None or self.next.message.revision != revision:
+            return
+        for fd in self._descriptors():
+            self.lane.unlisten(fd)
+        before, self.config = self.config, self.next.config
+        self.snapshot, self.revision = self.next.snapshot, revision
+        self.lane.install(self.snapshot)
+        self._point(self.next.message.addresses)
+        self.next = None
+        self._close_unused()
+        self._accept()
+        if before.access_log != self.config.access_log:
+            self._open_log()
+        self.channel.send(messages.Committed(revision))
+
+    def _abandon(self) -> None:
+        self.next = None
+        self._close_unused()
+
+    def _accept(self) -> None:
+        if self.draining:
+            return
+        for index, listener in enumerate(self.config.listeners):
+            for fd in self.sockets[listener.bind]:
+                self.lane.listen(fd, index)
+
+    def _descriptors(self) -> list[int]:
+        used = {listener.bind for listener in self.config.listeners}
+        return [] if self.draining else [fd for bind, fds in self.sockets.items() if bind in used for fd in fds]
+
+    def _close_unused(self) -> None:
+        used = set() if self.draining else {listener.bind for listener in self.config.listeners}
+        for bind in self.sockets.keys() - used:
+            for fd in self.sockets.pop(bind):
+                os.close(fd)
+
+    def _point(self, addresses: dict[str, list[tuple[str, int]]]) -> None:
+        for endpoint, found in addresses.items():
+            self.lane.set_addresses(endpoint.encode(), found)
+
+    def _open_log(self) -> None:
+        """The lane takes the descriptor over."""
+        log = self.config.access_log
+        if log is None:
+            return
+        try:
+            fd = os.dup(1) if log.file == "stdout" else os.open(log.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, LOG_MODE)
+        except OSError as error:
+            self._report("access-log-failed", {"level": "error", "file": log.file, "reason": error.strerror})
+            return
+        self.lane.reopen_log(fd)
+
+    def _orphaned(self) -> None:
+        self._drain(self.config.process.drain)
+
+    def _drain(self, seconds: float) -> None:
+        if not self.draining:
+            for fd in self._descriptors():
+                self.lane.unlisten(fd)
+            self.lane.begin_drain()
+            self.draining = True
+            self._close_unused()
+            self._leave_when_idle()
+        self.loop.call_later(seconds, self._give_up)
+
+    def _leave_when_idle(self) -> None:
+        if self.lane.active():
+            self.loop.call_later(DRAIN_POLL, self._leave_when_idle)
+        else:
+            self.loop.stop()
+
+    def _give_up(self) -> None:
+        self._report("drain-cut", {"level": "warning", "exchanges": self.lane.active()})
+        self.loop.stop()

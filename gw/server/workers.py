@@ -1,0 +1,157 @@
+"""Keeps a worker in every slot: forks, reaps, starts again, watches heartbeats.
+
+Forking happens between two runs of the supervisor's loop, never inside one: `fork` is put on the queue of actions that the main loop
+works off. All signals are blocked around it, so that none is handled by a child that still looks like the supervisor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from socket import socket
+from typing import Any, NoReturn, Protocol
+
+from msgspec import Struct
+
+from gw.server import channel as messages
+from gw.server.channel import Channel
+from gw.server.slots import KILL_AFTER, LOOP_DEATHS, STACK_SIGNAL, STUCK_AFTER, Exit, Slot, pair
+
+ALL_SIGNALS = signal.valid_signals()
+
+
+class Log(Protocol):
+    """Writes one event to the error log."""
+
+    def __call__(self, level: str, event: str, **fields: object) -> None: ...
+
+
+class Owner(Protocol):
+    """Who decides what workers are made of and what their words mean."""
+
+    log: Log
+
+    def become(self, slot: Slot, channel: socket) -> NoReturn: ...
+    def started(self, slot: Slot) -> None: ...
+    def heard(self, slot: Slot, message: messages.ToSupervisor) -> None: ...
+    def ended(self, slot: Slot) -> None: ...
+    def heartbeat(self, slot: Slot) -> int: ...
+
+
+class Workers:
+    """The slots, and the processes in them."""
+
+    def __init__(self, count: int, owner: Owner, loop: asyncio.AbstractEventLoop, actions: asyncio.Queue[Callable[[], None]]) -> None:
+        self.slots = [Slot(index) for index in range(count)]
+        self.stopping = False
+        self._owner = owner
+        self._loop = loop
+        self._actions = actions
+
+    def __repr__(self) -> str:
+        return f"<Workers {self.slots}>"
+
+    @property
+    def living(self) -> list[Slot]:
+        """Slots with a process in them."""
+        return [slot for slot in self.slots if slot.pid is not None]
+
+    @property
+    def looping(self) -> bool:
+        """Whether workers die as fast as they are started."""
+        return any(slot.backoff.deaths >= LOOP_DEATHS for slot in self.slots)
+
+    def fork(self, slot: Slot) -> None:
+        """Start a worker; only from outside the loop."""
+        if self.stopping or slot.pid is not None:
+            return
+        ours, theirs = pair()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        gc.freeze()  # the child's collector leaves the inherited pages alone, which keeps them shared
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ALL_SIGNALS)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                ours.detach()
+                self._owner.become(slot, theirs)
+        except OSError as error:  # no memory or no process ids: try again as if it had died
+            ours.close()
+            self._owner.log("error", "fork-failed", slot=slot.index, reason=error.strerror)
+            self._again(slot, max(1.0, slot.backoff.died(0.0)))
+            return
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            gc.unfreeze()
+            theirs.close()
+        channel = Channel(self._loop, ours, messages.to_supervisor, partial(self._heard, slot), lambda: None)
+        slot.filled(pid, channel, time.monotonic())
+        self._owner.started(slot)
+
+    def fork_all(self) -> None:
+        """Fill every empty slot; only from outside the loop."""
+        for slot in self.slots:
+            self.fork(slot)
+
+    def send(self, message: Struct, slots: Iterable[Slot] | None = None) -> None:
+        """To these workers, or to all that live."""
+        for slot in self.living if slots is None else slots:
+            if slot.channel:
+                slot.channel.send(message)
+
+    def reap(self) -> None:
+        """After SIGCHLD: see which workers have ended."""
+        for slot in self.living:
+            pid, status = os.waitpid(slot.pid, os.WNOHANG)
+            if pid:
+                self._ended(slot, Exit.of(status))
+
+    def stop(self, seconds: float) -> None:
+        """Drain all; none is started again."""
+        self.stopping = True
+        self.send(messages.Drain(seconds))
+
+    def kill(self) -> None:
+        """End all at once."""
+        self.stopping = True
+        for slot in self.living:
+            os.kill(slot.pid, signal.SIGKILL)
+
+    def look(self, now: float) -> None:
+        """About once a second: a worker whose loop stands still is logged, made to show its stacks, in the end killed."""
+        for slot in self.living:
+            if not slot.revision:
+                continue
+            match slot.pulse.look(self._owner.heartbeat(slot), now):
+                case "stuck":
+                    self._owner.log("error", "worker-stuck", slot=slot.index, pid=slot.pid, seconds=STUCK_AFTER, stacks="stderr")
+                    os.kill(slot.pid, STACK_SIGNAL)
+                case "dead":
+                    self._owner.log("error", "worker-killed", slot=slot.index, pid=slot.pid, reason=f"no sign of life for {KILL_AFTER:g} s")
+                    os.kill(slot.pid, signal.SIGKILL)
+
+    def _heard(self, slot: Slot, message: Any, _fds: list[int]) -> None:
+        self._owner.heard(slot, message)
+
+    def _ended(self, slot: Slot, how: Exit) -> None:
+        pid, lived = slot.pid, time.monotonic() - slot.started
+        delay = slot.emptied(time.monotonic())
+        planned = self.stopping and how.code == 0
+        self._owner.log("info" if planned else "error", "worker-exited", slot=slot.index, pid=pid, code=how.code, signal=how.signal, lived=round(lived, 3), again_in=None if self.stopping else delay)
+        self._owner.ended(slot)
+        if not self.stopping:
+            slot.restarts += 1
+            self._again(slot, delay)
+
+    def _again(self, slot: Slot, delay: float) -> None:
+        action = partial(self.fork, slot)
+        if delay:
+            self._loop.call_later(delay, self._actions.put_nowait, action)
+        else:
+            self._actions.put_nowait(action)

@@ -139,11 +139,14 @@ def reload(config: ConfigOption = None) -> None:
 
 
 @app.command(rich_help_panel="A running gw")
-def stop(config: ConfigOption = None) -> None:
-    """Let the running gw finish its exchanges and end."""
+def stop(
+    config: ConfigOption = None,
+    drain: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="How long exchanges may go on, instead of what the config says.", show_default=False)] = None,
+) -> None:
+    """Let the running gw finish its exchanges and end; waits for it."""
     from gw.cli.control import stop as ask
 
-    raise typer.Exit(ask(config))
+    raise typer.Exit(ask(config, drain))
 
 
 @app.command(rich_help_panel="Other")

@@ -5,7 +5,9 @@ Not here: what a config means at run time (gw.runtime), matching (gw.router), th
 
 from gw.config.address import Address, Bind, parse_bind, parse_endpoint
 from gw.config.convert import convert
-from gw.config.load import Loaded, check, from_url, load, loads
+from gw.config.document import reference
+from gw.config.json_schema import schema
+from gw.config.loading import Loaded, check, from_url, load, loads
 from gw.config.model import Config, decode, encode
 from gw.config.node import Position
 from gw.config.policies import WrittenPolicy, policies_of
@@ -29,4 +31,6 @@ __all__ = [
     "parse_endpoint",
     "policies_of",
     "ports_in_use",
+    "reference",
+    "schema",
 ]

@@ -157,8 +157,8 @@ def _union_reader(hint: Any, union: Any) -> Reader:
     """The kind of the value decides: null, mapping, list or scalar; a union has at most one member of the middle two."""
     members = [each for each in get_args(union) if each is not NoneType]
     optional = len(members) < len(get_args(union))
-    by_shape: dict[type | None, Reader] = {shape: reader_of(member) for member in members if (shape := _shape(member))}
-    scalars = [each for each in members if _shape(each) is None]
+    by_shape: dict[type | None, Reader] = {shape: reader_of(member) for member in members if (shape := shape_of(member))}
+    scalars = [each for each in members if shape_of(each) is None]
     if scalars:
         by_shape[None] = _leaf_reader(hint, scalars)
 
@@ -171,7 +171,8 @@ def _union_reader(hint: Any, union: Any) -> Reader:
     return read_union
 
 
-def _shape(hint: Any) -> type | None:
+def shape_of(hint: Any) -> type | None:
+    """list or dict (structs too) for what has members, None for a scalar."""
     base = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if get_origin(base) in (list, dict):
         return get_origin(base)
@@ -285,10 +286,10 @@ _PLURALS = {str: "texts", int: "whole numbers", Any: "anything", bool: "true or 
 
 
 def _plural(hint: Any) -> str:
-    if _shape(hint) is dict:
+    if shape_of(hint) is dict:
         return "mappings"
     members = [each for each in get_args(hint) if each is not NoneType] if get_origin(hint) in (Union, UnionType) else [hint]
-    return " or ".join(_PLURALS.get(each) or ("mappings" if _shape(each) is dict else describe(each)) for each in members)
+    return " or ".join(_PLURALS.get(each) or ("mappings" if shape_of(each) is dict else describe(each)) for each in members)
 
 
 def _range_of(hint: Any) -> str:

@@ -211,7 +211,7 @@ class Process(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Config(Struct, forbid_unknown_fields=True, frozen=True):
-    """Everything."""
+    """Everything an operator can say."""
 
     listeners: Annotated[list[Listener], Meta(min_length=1, description="Addresses to accept on.")]
     routes: Annotated[list[Route], Meta(description="Matches and what to do with them.")] = field(default_factory=list)

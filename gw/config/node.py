@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import Struct
 
@@ -13,7 +13,7 @@ _STEP = re.compile(r'\.([A-Za-z0-9_-]+)|\[([0-9]+)\]|\[("(?:[^"\\]|\\.)*")\]', r
 _SERVICE = re.compile(r"\$\.services(\.[A-Za-z0-9_-]+|\[.*\])", re.ASCII)
 
 
-class Position(NamedTuple):
+class Position(Struct, frozen=True, gc=False):
     """A place in a file; line and column count from 1, 0 means not known."""
 
     file: str
@@ -24,7 +24,7 @@ class Position(NamedTuple):
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
 
-class Node(Struct):
+class Node(Struct, gc=False):
     """One value: a dict or list of further nodes, or a scalar.
 
     `text` is what was written where the scalar was not quoted, so that a place that expects text gets `1.10` and not the number 1.1.

@@ -11,12 +11,12 @@ from msgspec.structs import replace
 
 from gw.config import json_source, toml_source, yaml_source
 from gw.config.address import parse_bind, parse_endpoint
-from gw.config.check import check_config, check_objects
-from gw.config.check_files import check_files, tls_files
 from gw.config.convert import read
 from gw.config.expand import Expander
+from gw.config.file_rules import check_files, tls_files
 from gw.config.model import Config, Listener, Route, Service
 from gw.config.node import Node, Position, locate, merge
+from gw.config.rules import check_config, check_objects
 from gw.errors import ConfigError, Problem
 
 SUFFIXES = (".yaml", ".yml", ".json", ".toml")

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gw.config.address import Address, Bind, parse_bind, parse_endpoint
-from gw.config.check_route import check_field_name, check_host_sent, check_route
 from gw.config.convert import BROKEN, advise, whole
 from gw.config.model import Config, Endpoint, Listener, Route, Service
 from gw.config.node import join
 from gw.config.policies import read_policies
+from gw.config.route_rules import check_field_name, check_host_sent, check_route
 from gw.config.syntax import FRAMING_FIELDS
 from gw.errors import Problem
 

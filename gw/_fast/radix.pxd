@@ -11,7 +11,7 @@ cdef enum:
     MAX_PARAMS = 16             # parameters of one route
     MAX_SEGMENTS = 128          # segments of one route's path
     MAX_LABEL = 1024            # bytes of one literal segment, percent-decoded
-    INLINE_LABEL = 28           # longest literal segment that a node holds itself
+    INLINE_LABEL = 32           # bytes of a literal segment that a node holds itself
 
 
 cdef struct Match:
@@ -32,7 +32,7 @@ cdef struct Node:               # one path segment; 64 bytes, so that one step o
     uint16_t label_len          # bytes
     uint8_t has_literals        # some child is a literal segment
     uint8_t pad
-    char inline[28]             # the label otherwise; percent-decoded
+    uint64_t words[4]           # the label otherwise, percent-decoded, zeros after it
 
 
 cdef struct Predicate:

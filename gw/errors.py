@@ -32,9 +32,14 @@ class Problem(Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file or self.pointer
-        warning = "warning: " if self.severity == "warning" else ""
-        hint = f"\n  {self.hint}" if self.hint else ""
-        return f"{place}: {warning}{self.message}{hint}" if place else f"{warning}{self.message}{hint}"
+        message = _one_line(f"warning: {self.message}" if self.severity == "warning" else self.message)
+        first = f"{_one_line(place)}: {message}" if place else message
+        return f"{first}\n  {_one_line(self.hint)}" if self.hint else first
+
+
+def _one_line(text: str) -> str:
+    """Values of a file are quoted in messages; what they hold must not steer a terminal or fake a line."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 class ConfigError(GatewayError):

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta, Struct
 
-from gw.config.node import Node, Position, join, plain
+from gw.config.node import Node, Position, Unfilled, join, plain
 from gw.config.units import Bounds, Duration, Size
 from gw.config.yaml_source import scalar
 from gw.errors import ConfigError, Problem
@@ -80,7 +80,7 @@ def reader_of(hint: Any) -> Reader:
     """How to read a value of this type."""
     base = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if base is Any:
-        return lambda node, _pointer, _problems: plain(node)
+        return _read_anything
     if get_origin(base) in (Union, UnionType):
         return _union_reader(hint, base)
     if isinstance(base, type) and issubclass(base, Struct):
@@ -90,6 +90,14 @@ def reader_of(hint: Any) -> Reader:
     if get_origin(base) is dict:
         return _dict_reader(hint, get_args(base)[1])
     return _leaf_reader(hint, [base])
+
+
+def _read_anything(node: Node, pointer: str, problems: list[Problem]) -> Any:
+    if isinstance(node.value, dict):
+        return {key: _read_anything(child, join(pointer, key), problems) for key, child in node.value.items()}
+    if isinstance(node.value, list):
+        return [_read_anything(child, f"{pointer}[{index}]", problems) for index, child in enumerate(node.value)]
+    return _mismatch(Any, node, pointer, problems) if isinstance(node.value, Unfilled) else node.value
 
 
 def _struct_reader(kind: type[Struct]) -> Reader:
@@ -228,7 +236,10 @@ def _unit_of(hint: Any, unit: type[Duration | Size]) -> Callable[[Any], Duration
 
 
 def _mismatch(hint: Any, node: Node, pointer: str, problems: list[Problem]) -> Any:
-    problems.append(Problem(message=f"expected {describe(hint)}, got {_shown(node)}", pointer=pointer, hint=_mismatch_hint(hint, node)))
+    if isinstance(node.value, Unfilled):
+        problems += [Problem(message=message, pointer=pointer, hint=advice) for message, advice in node.value.flaws]
+    else:
+        problems.append(Problem(message=f"expected {describe(hint)}, got {_shown(node)}", pointer=pointer, hint=_mismatch_hint(hint, node)))
     return BROKEN
 
 
@@ -250,7 +261,7 @@ def _shown(node: Node) -> str:
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
     if node.filled:
-        return "something else"
+        return "the value of a variable or file"
     written = node.text if node.text is not None and value is not None else "null" if value is None else f'"{value}"' if isinstance(value, str) else str(value)
     return written if len(written) <= 60 else f"{written[:57]}..."
 
@@ -282,7 +293,7 @@ _WORDS = {
     Duration: "a duration (250ms, 5s, 2m, 1h)",
     Size: "a size (512, 32KiB, 1MiB)",
 }
-_PLURALS = {str: "texts", int: "whole numbers", Any: "anything", bool: "true or false"}
+_PLURALS = {str: "texts", int: "whole numbers", Any: "items", bool: "true or false"}
 
 
 def _plural(hint: Any) -> str:

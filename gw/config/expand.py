@@ -7,8 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from gw.config.node import Node, Position
-from gw.errors import Problem
+from gw.config.node import Node, Unfilled
 
 # A secret or a certificate; whoever names a device or a log by mistake is told so.
 REFERENCED_FILE_MAX = 1024 * 1024
@@ -18,13 +17,16 @@ _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.ASCII | re.DOT
 
 
 class Expander:
-    """Replaces in place, once for each value, also where aliases make one value stand in several places."""
+    """Replaces in place, once for each value, also where aliases make one value stand in several places.
+
+    What cannot be filled becomes Unfilled, and is reported when it is read. `files` are those that references named.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
-        self.problems: list[Problem] = []
         self.files: list[Path] = []
         self._done: set[int] = set()
+        self._flaws: list[tuple[str, str | None]] = []
 
     def expand(self, node: Node, base: Path) -> None:
         """`base` is the folder that relative `file:` paths start from."""
@@ -36,30 +38,34 @@ class Expander:
             self._fill(node, base)
 
     def _fill(self, node: Node, base: Path) -> None:
+        self._flaws = []
+        node.text = None
         is_reference = node.value.startswith("file:")
         node.filled = is_reference or any(match[0] != "$${" for match in _DOLLAR.finditer(node.value))
-        filled = _DOLLAR.sub(lambda match: self._variable(match, node.at), node.value)
-        node.value = self._file(base, filled[5:], node.at) if is_reference else filled
+        filled = _DOLLAR.sub(self._variable, node.value)
+        if is_reference and not self._flaws:
+            filled = self._file(base, filled[5:])
+        node.value = Unfilled(self._flaws) if self._flaws else filled
 
-    def _variable(self, match: re.Match[str], at: Position) -> str:
+    def _variable(self, match: re.Match[str]) -> str:
         if match[0] == "$${":
             return "${"
         parts = _VARIABLE.fullmatch(match[1]) if match[2] else None
         if parts is None:
-            self._fail(at, f"'{match[0]}' is not a variable", "write ${NAME} or ${NAME:-default}; $${ stands for a literal ${")
+            self._fail(f"'{match[0]}' is not a variable", "write ${NAME} or ${NAME:-default}; $${ stands for a literal ${")
             return ""
         name, default = parts[1], parts[2]
         value = self.environ.get(name) or default if default is not None else self.environ.get(name)
         if value is None:
             near = difflib.get_close_matches(name, self.environ, n=1, cutoff=0.8)
-            self._fail(at, f"environment variable {name} is not set", f"did you mean {near[0]}?" if near else f"set it, or give a default: ${{{name}:-...}}")
+            self._fail(f"environment variable {name} is not set", f"did you mean {near[0]}?" if near else f"set it, or give a default: ${{{name}:-...}}")
             return ""
         if not value.isprintable() and not _is_text(value):
-            self._fail(at, f"environment variable {name} is not UTF-8 text")
+            self._fail(f"environment variable {name} is not UTF-8 text")
             return ""
         return value
 
-    def _file(self, base: Path, name: str, at: Position) -> str:
+    def _file(self, base: Path, name: str) -> str:
         """The content without the line end that editors add."""
         try:
             path = base / name
@@ -68,17 +74,23 @@ class Expander:
             self.files.append(path)
             if len(data) <= REFERENCED_FILE_MAX:
                 return data.decode().removesuffix("\n").removesuffix("\r")
-            self._fail(at, f"'{name}' is larger than {REFERENCED_FILE_MAX} bytes")
+            self._fail(f"'{name}' is larger than {REFERENCED_FILE_MAX} bytes")
         except OSError as error:
-            self._fail(at, f"cannot read '{name}': {error.strerror}", f"looked for {base / name}")
+            self._fail(f"cannot read '{name}': {error.strerror}", sought(base, name))
         except UnicodeDecodeError:
-            self._fail(at, f"'{name}' is not UTF-8 text")
+            self._fail(f"'{name}' is not UTF-8 text")
         except ValueError:
-            self._fail(at, "a file name cannot hold a NUL byte")
+            self._fail("a file name cannot hold a NUL byte")
         return ""
 
-    def _fail(self, at: Position, message: str, hint: str | None = None) -> None:
-        self.problems.append(Problem(message=message, file=at.file, line=at.line, column=at.column, hint=hint))
+    def _fail(self, message: str, hint: str | None = None) -> None:
+        self._flaws.append((message, hint))
+
+
+def sought(base: Path, name: str) -> str | None:
+    """The hint that says which file a relative name stood for."""
+    path = str(base / name)
+    return None if path == name else f"looked for {path}"
 
 
 def _is_text(value: str) -> bool:

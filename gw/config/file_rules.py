@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from gw.config.convert import BROKEN, whole
+from gw.config.expand import sought
 from gw.config.model import Certificate, Config, ListenerTls, OriginTls
 from gw.config.node import join
 from gw.errors import Problem
@@ -21,15 +23,15 @@ _NOT_YET = 9  # X509_V_ERR_CERT_NOT_YET_VALID
 
 def check_files(config: Config, base: Path) -> Iterator[Problem]:
     """Unreadable files, keys that do not match, certificates out of date, folders that do not exist."""
-    for index, listener in enumerate(config.listeners):
+    for index, listener in whole(config.listeners):
         if listener.tls is not None:
             yield from _listener_tls(listener.tls, base, f"$.listeners[{index}].tls")
     for name, service in config.services.items():
-        if service.tls is not None:
+        if service is not BROKEN and service.tls is not None:
             yield from _origin_tls(service.tls, base, f"{join('$.services', name)}.tls")
-    for index, folder in enumerate(config.modules):
+    for index, folder in whole(config.modules):
         if not _is_folder(base, folder):
-            yield Problem(message=f"no such folder: {folder}", pointer=f"$.modules[{index}]", hint=f"looked for {base / folder}")
+            yield Problem(message=f"no such folder: {folder}", pointer=f"$.modules[{index}]", hint=sought(base, folder))
     yield from _written(config, base)
 
 
@@ -48,7 +50,7 @@ def tls_files(config: Config, base: Path) -> list[Path]:
 
 
 def _listener_tls(tls: ListenerTls, base: Path, pointer: str) -> Iterator[Problem]:
-    for index, certificate in enumerate(tls.certificates):
+    for index, certificate in whole(tls.certificates):
         yield from _certificate(certificate, base, f"{pointer}.certificates[{index}]", ssl.Purpose.SERVER_AUTH)
     if tls.client_certificates is not None:
         yield from _authorities(tls.client_certificates.ca, base, f"{pointer}.client_certificates.ca")
@@ -74,12 +76,14 @@ def _unreadable(name: str, base: Path, pointer: str) -> Iterator[Problem]:
     try:
         (base / name).read_bytes()
     except OSError as error:
-        yield Problem(message=f"cannot read '{name}': {error.strerror}", pointer=pointer, hint=f"looked for {base / name}")
+        yield Problem(message=f"cannot read '{name}': {error.strerror}", pointer=pointer, hint=sought(base, name))
     except ValueError:
         yield Problem(message="a file name cannot hold a NUL byte", pointer=pointer)
 
 
 def _authorities(name: str, base: Path, pointer: str) -> Iterator[Problem]:
+    if name is BROKEN:
+        return
     unreadable = list(_unreadable(name, base, pointer))
     yield from unreadable
     if not unreadable:
@@ -90,6 +94,8 @@ def _authorities(name: str, base: Path, pointer: str) -> Iterator[Problem]:
 
 
 def _certificate(certificate: Certificate, base: Path, pointer: str, purpose: ssl.Purpose) -> Iterator[Problem]:
+    if BROKEN in (certificate.cert, certificate.key):
+        return
     unreadable = [*_unreadable(certificate.cert, base, f"{pointer}.cert"), *_unreadable(certificate.key, base, f"{pointer}.key")]
     yield from unreadable
     if unreadable:
@@ -170,7 +176,7 @@ def _written(config: Config, base: Path) -> Iterator[Problem]:
     )
     for pointer, name in named:
         if name is not None and not _is_folder(base, str(Path(name).parent)):
-            yield Problem(message=f"no such folder: {Path(name).parent}", pointer=pointer, hint=f"looked for {base / Path(name).parent}")
+            yield Problem(message=f"no such folder: {Path(name).parent}", pointer=pointer, hint=sought(base, str(Path(name).parent)))
 
 
 def _is_folder(base: Path, name: str) -> bool:

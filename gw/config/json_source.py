@@ -6,7 +6,7 @@ import json
 import re
 from bisect import bisect_right
 from json.decoder import scanstring
-from typing import Any, NoReturn
+from typing import Any
 
 from gw.config.node import Node, Position
 from gw.config.yaml_source import DEPTH_MAX, scalar
@@ -19,7 +19,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 def parse(text: str, file: str) -> Node:
     """The value of the text. Raises ConfigError, with every duplicate key at once."""
     try:
-        json.loads(text, parse_constant=_refuse_constant, parse_int=str, parse_float=str)
+        json.loads(text, parse_constant=str, parse_int=str, parse_float=str)
     except json.JSONDecodeError as error:
         raise ConfigError([Problem(message=f"this is not JSON: {error.msg}", file=file, line=error.lineno, column=error.colno)]) from None
     except RecursionError:
@@ -27,10 +27,6 @@ def parse(text: str, file: str) -> Node:
     except ValueError as error:
         raise ConfigError([Problem(message=f"this is not JSON: {error}", file=file, line=1, column=1)]) from None
     return _Positions(text, file).tree()
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number of JSON")
 
 
 class _Positions:
@@ -56,6 +52,8 @@ class _Positions:
         match = _TOKEN.match(self.text, offset)
         at = self._at(match.start(match.lastindex))
         if match[3]:
+            if match[3] in ("NaN", "Infinity", "-Infinity"):
+                self._fail(at, f"this is not JSON: {match[3]}")
             return Node(scalar(match[3]), at, match[3]), match.end()
         if match[2]:
             text, end = self._string(match.end())

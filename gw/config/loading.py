@@ -129,7 +129,6 @@ def _loaded(texts: list[tuple[Path, str | Problem]], base: Path, environ: Mappin
     for root in roots:
         if root is not None:
             expander.expand(root, base)
-    problems += expander.problems
     root = _merged([each for each in roots if each is not None], name, problems)
     if any(each is None for each in roots) and problems:
         raise ConfigError(_sorted(problems))
@@ -144,9 +143,9 @@ def _loaded(texts: list[tuple[Path, str | Problem]], base: Path, environ: Mappin
 
 def _rules(config: Config, base: Path, shape: list[Problem]) -> Iterator[Problem]:
     """What `check` says, less what a part that could not be read may have caused."""
+    yield from check_files(config, base)
     if not shape:
         yield from check_config(config)
-        yield from check_files(config, base)
         return
     has_all_sections = all(each.pointer.count(".") + each.pointer.count("[") > 1 for each in shape)
     for problem in check_config(config) if has_all_sections else check_objects(config):
@@ -198,4 +197,4 @@ def _placed(problem: Problem, root: Node) -> Problem:
 
 
 def _sorted(problems: Iterable[Problem]) -> list[Problem]:
-    return sorted(problems, key=lambda each: (each.file, each.line, each.column))
+    return sorted(dict.fromkeys(problems), key=lambda each: (each.file, each.line, each.column))

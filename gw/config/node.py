@@ -24,6 +24,12 @@ class Position(Struct, frozen=True, gc=False):
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
 
+class Unfilled(Struct, gc=False):
+    """In place of a value whose variable or file could not be had: what is wrong, with advice, once for each."""
+
+    flaws: list[tuple[str, str | None]]
+
+
 class Node(Struct, gc=False):
     """One value: a dict or list of further nodes, or a scalar.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from gw.config.convert import whole
 from gw.config.node import join
 from gw.errors import ConfigError, Problem
 
@@ -26,7 +27,7 @@ def policies_of(raw: list[Any], pointer: str = "$.policies") -> list[WrittenPoli
 
 def read_policies(raw: list[Any], pointer: str) -> tuple[list[WrittenPolicy], list[Problem]]:
     """The well-formed items, and what is wrong with the others."""
-    read = [_policy(item, join(pointer, index)) for index, item in enumerate(raw)]
+    read = [_policy(item, join(pointer, index)) for index, item in whole(raw)]
     return [each for each in read if isinstance(each, WrittenPolicy)], [each for each in read if isinstance(each, Problem)]
 
 

@@ -63,13 +63,15 @@ def _binds(config: Config) -> Iterator[Problem]:
     problems: list[Problem] = []
     seen: dict[Bind, str] = {}
     binds = [(f"$.listeners[{index}].bind", listener.bind) for index, listener in whole(config.listeners) if listener.bind is not BROKEN]
-    if config.admin is not None:
-        binds.append(("$.admin.bind", config.admin.bind))
+    admin = _parsed(parse_bind, config.admin.bind, "$.admin.bind", problems) if config.admin is not None else None
     for pointer, text in binds:
         bind = _parsed(parse_bind, text, pointer, problems)
         if bind is None or (bind.kind == "tcp" and bind.port == 0):
             continue
-        if bind in seen:
+        if bind == admin:
+            hint = "move it with `admin: {bind: ...}`, or switch it off with `admin: null`"
+            problems.append(Problem(message=f"'{text}' is the admin address", pointer=pointer, hint=hint))
+        elif bind in seen:
             problems.append(Problem(message=f"'{text}' is already bound", pointer=pointer, first=seen[bind]))
         seen.setdefault(bind, pointer)
     yield from problems
@@ -124,7 +126,7 @@ def _endpoints(service: Service, pointer: str) -> Iterator[Problem]:
     yield from problems
     if weights and not any(weights):
         yield Problem(message="every endpoint has weight 0, so none takes a request", pointer=f"{pointer}.endpoints", at_key=True)
-    if len({address.tls for address in seen if address.kind == "tcp"}) > 1:
+    if service.tls is None and len({address.tls for address in seen}) > 1:
         yield Problem(message="endpoints of one service are either all https:// or none", pointer=f"{pointer}.endpoints", at_key=True, hint="set `tls` on the service instead")
 
 

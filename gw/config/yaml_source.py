@@ -17,7 +17,7 @@ from gw.errors import ConfigError, Problem
 # Deeper than any configuration, and far from the limits of recursion.
 DEPTH_MAX = 64
 # Values of one file with aliases written out: 10,000 routes have about 200,000; a "billion laughs" stops here.
-NODES_MAX = 5_000_000
+NODES_MAX = 2_000_000
 
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None, "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -73,6 +73,8 @@ def _advice(problem: str) -> str | None:
         return "indent with spaces, not tabs, and quote values that begin with @, ` or %"
     if "mapping values are not allowed" in problem:
         return "check the indentation, and quote a value that holds ': '"
+    if "expected ',' or" in problem or "node content" in problem:
+        return "inside {...} and [...] quote values that hold any of { } [ ] , or begin with ':', such as \"${NAME}\""
     return None
 
 

@@ -155,6 +155,7 @@ cdef extern from "openssl/ssl.h" nogil:
         SSL_WRITING
         SSL_SENT_SHUTDOWN
         SSL_CB_READ_ALERT
+        SSL_CB_HANDSHAKE_DONE
         SSL_TLSEXT_ERR_OK
         SSL_TLSEXT_ERR_ALERT_FATAL
         SSL_TLSEXT_ERR_NOACK

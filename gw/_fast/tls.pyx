@@ -179,7 +179,7 @@ cdef int _stopped(Conn* conn) noexcept nogil:
         return TLS_ERROR
     if conn.blocked and SSL_want(conn.ssl) == conn.blocked:
         return TLS_WANT_READ if conn.blocked == SSL_READING else TLS_WANT_WRITE
-    if conn.peer.closed and SSL_is_init_finished(conn.ssl):
+    if conn.peer.closed and conn.peer.shaken:
         return TLS_EOF
     return _fail(conn)
 
@@ -316,7 +316,7 @@ cdef int tls_error_text(void* ssl, char* out, int cap) noexcept nogil:
         kind = "alert received: "
         text = SSL_alert_desc_string_long(conn.peer.alert)
     elif conn.failed == TLS_FAIL_CLOSED:
-        text = "closed without close_notify" if SSL_is_init_finished(conn.ssl) else "closed during the handshake"
+        text = "closed without close_notify" if conn.peer.shaken else "closed during the handshake"
     elif conn.failed == TLS_FAIL_SYSTEM:
         text = strerror(conn.code)
     elif text == NULL:

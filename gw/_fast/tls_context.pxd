@@ -38,6 +38,7 @@ cdef struct Peer:               # ex_data 0 of every SSL: what the callbacks fin
     State* state                # borrowed from the SSL_CTX the SSL was made from, which the SSL keeps alive; NULL on an origin connection
     int alert                   # fatal alert received
     uint8_t closed              # close_notify received
+    uint8_t shaken              # the handshake was completed; OpenSSL forgets it after an error
 
 
 cdef State* context_state(SSL_CTX* ctx) noexcept nogil      # NULL for a client context

@@ -72,14 +72,14 @@ cdef int _on_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_n, con
 
 
 cdef void _on_info(const SSL* ssl, int where, int value) noexcept nogil:
-    cdef Peer* peer
-    if where != SSL_CB_READ_ALERT:
-        return
-    peer = <Peer*>SSL_get_ex_data(ssl, 0)
-    if value & 0xFF == 0:
-        peer.closed = 1
-    elif value >> 8 == 2:
-        peer.alert = value & 0xFF
+    cdef Peer* peer = <Peer*>SSL_get_ex_data(ssl, 0)
+    if where == SSL_CB_HANDSHAKE_DONE:
+        peer.shaken = 1
+    elif where == SSL_CB_READ_ALERT:
+        if value & 0xFF == 0:
+            peer.closed = 1
+        elif value >> 8 == 2:
+            peer.alert = value & 0xFF
 
 
 cdef bint _ticket_mac(EVP_MAC_CTX* mac, TicketKey* key) noexcept nogil:

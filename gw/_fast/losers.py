@@ -1,130 +1,121 @@
-"""Why a route did not win: the rules of gw/_fast/radix once more, route by route and in words, for traces only."""
+"""Why a route did not win: the rules of gw/_fast/radix once more, route by route and in words. For traces only."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
-KINDS = {"exact": 0, "prefix": 1, "regex": 2}
+from gw._fast.forest import KINDS, Predicate, Route
+
+PATH_WORDS = {"exact": "path is not", "prefix": "path is not below", "regex": "path is not matched by"}
+MERITS = ("names no method, route {} does", "has fewer header matches than route {}", "has fewer query matches than route {}", "stands after route {}")
 
 
 class Question:
-    """A target in Python's terms, and why a route does not take it."""
+    """A target in Python's terms."""
 
-    def __init__(self, method, host, path, query, headers):
-        self.method = method
-        self.host = host
+    def __init__(self, method: bytes, host: bytes, path: bytes, query: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self.method = _shown(method)
+        self.host = _shown(host)
         self.path = path
         self.labels = path[1:].split(b"/")
-        self.query = {}
-        for item in query.split(b"&") if query else ():
-            name, _, value = item.partition(b"=")
-            self.query.setdefault(unquote_to_bytes(name.replace(b"+", b" ")), [unquote_to_bytes(value.replace(b"+", b" "))])
-        self.headers = {}
+        self.headers: dict[bytes, list[bytes]] = {}
         for name, value in headers:
             self.headers.setdefault(name.lower(), []).append(value)
+        self.query: dict[bytes, list[bytes]] = {}
+        for item in query.split(b"&") if query else ():
+            name, _, value = (unquote_to_bytes(part.replace(b"+", b" ")) for part in item.partition(b"="))
+            self.query.setdefault(name, [value])
 
-    def host_rank(self, pattern):
-        """Lower is better; None when the host is another one."""
-        host = self.host.decode("latin-1")
-        if not pattern:
-            return (2, 0)
-        if pattern.startswith("*"):
-            return (1, -len(pattern)) if host.endswith(pattern[1:]) and len(host) >= len(pattern) else None
-        return (0, 0) if host == pattern else None
+    def host_rank(self, route: Route) -> tuple[int, int] | None:
+        """Lower is better; None when the route is for other hosts."""
+        ranks = [_host_rank(self.host, pattern) for pattern in route.hosts or ("",)]
+        return min((rank for rank in ranks if rank is not None), default=None)
 
-    def best_host(self, route):
-        ranks = [rank for rank in map(self.host_rank, route.hosts or ("",)) if rank is not None]
-        return min(ranks) if ranks else None
-
-    def takes_path(self, route):
-        if route.kind == "regex":
+    def takes_path(self, route: Route) -> bool:
+        if route.regex is not None:
             return route.regex.match(self.path)
-        taken = len(route.segments)
-        there = len(self.labels)
+        taken, there = len(route.segments), len(self.labels)
         if there < taken + route.below or (route.kind == "exact" and there != taken):
             return False
         return all(given != b"" if label is None else unquote_to_bytes(given) == label for label, given in zip(route.segments, self.labels, strict=False))
 
-    def refusal(self, route):
-        if self.best_host(route) is None:
-            return f"host {_shown(self.host)} is not {', '.join(route.hosts)}"
+    def refusal(self, route: Route) -> str | None:
+        """The first rule by which the route does not take the target."""
+        if self.host_rank(route) is None:
+            return f"host {self.host} is not {', '.join(route.hosts)}"
         if not self.takes_path(route):
-            return f"path is not {'below' if route.kind == 'prefix' else 'matched by' if route.kind == 'regex' else ''} {route.path}".replace("  ", " ")
-        for item in route.headers:
-            if not _holds(item, self.headers):
-                return _unmet("header", item, self.headers)
-        for item in route.query:
-            if not _holds(item, self.query):
-                return _unmet("query parameter", item, self.query)
-        if route.methods and _shown(self.method) not in route.methods:
-            return f"method {_shown(self.method)} not in {', '.join(route.methods)}"
+            return f"{PATH_WORDS[route.kind]} {route.path}"
+        unmet = [_unmet("header", item, self.headers) for item in route.headers] + [_unmet("query parameter", item, self.query) for item in route.query]
+        for reason in filter(None, unmet):
+            return reason
+        if route.methods and self.method not in route.methods:
+            return f"method {self.method} not in {', '.join(route.methods)}"
         return None
 
 
-def _shown(text):
+def _shown(text: bytes) -> str:
     return text.decode("ascii", "backslashreplace")
 
 
-def _holds(item, given):
-    name, op, value, regex = item
-    values = given.get(name.encode(), [])
-    if op == "eq":
-        return value.encode() in values
-    if op == "regex":
-        return any(regex.match(one) for one in values)
-    return bool(values) == (op == "present")
+def _host_rank(host: str, pattern: str) -> tuple[int, int] | None:
+    if pattern.startswith("*"):
+        return (1, -len(pattern)) if host.endswith(pattern[1:]) and len(host) >= len(pattern) else None
+    if pattern:
+        return (0, 0) if host == pattern else None
+    return (2, 0)
 
 
-def _unmet(what, item, given):
-    name, op, value, _ = item
-    if op == "absent":
-        return f"{what} {name} is present"
-    if name.encode() not in given:
-        return f"{what} {name} is absent"
-    return f"{what} {name} {'does not match' if op == 'regex' else 'is not'} {value}"
+def _unmet(what: str, item: Predicate, given: dict[bytes, list[bytes]]) -> str | None:
+    values = given.get(item.name.encode())
+    if item.op == "absent":
+        return f"{what} {item.name} is present" if values else None
+    if values is None:
+        return f"{what} {item.name} is absent"
+    if item.regex is not None:
+        return None if any(map(item.regex.match, values)) else f"{what} {item.name} does not match {item.value}"
+    return None if item.op == "present" or item.value.encode() in values else f"{what} {item.name} is not {item.value}"
 
 
-def _path_rank(route, first_of_expression):
-    if route.kind == "regex":
-        return (0, first_of_expression[route.path])
-    return (-2 * len(route.segments) - route.below if route.kind == "prefix" else 0, tuple(label is None for label in route.segments))
+def _path_rank(route: Route, first_of_expression: dict[str, int]) -> tuple[Any, ...]:
+    if route.regex is not None:
+        return (first_of_expression[route.path],)
+    length = -2 * len(route.segments) - route.below if route.kind == "prefix" else 0
+    return (length, [label is None for label in route.segments])
 
 
-def _rank(question, route, position, first_of_expression):
-    return (question.best_host(route), KINDS[route.kind], _path_rank(route, first_of_expression), *route.merit, position)
-
-
-def _defeat(rank, best, winner):
-    """Why a route that takes the request stands behind the winner."""
+def _defeat(rank: tuple[Any, ...], best: tuple[Any, ...], winner: int) -> str:
+    """Why a route that takes the target stands behind the winner."""
     if rank[0] != best[0]:
         return f"host is narrower in route {winner}"
     if rank[1] != best[1]:
-        return f"path is {'exact' if best[1] == 0 else 'no regex'} in route {winner}"
-    if rank[2] != best[2]:
-        if rank[1] == 2:
-            return f"the expression of route {winner} stands before"
-        return f"path is longer in route {winner}" if rank[2][0] != best[2][0] else f"path names a segment in route {winner} that is a parameter here"
-    reasons = ("names no method, route {} does", "fewer header matches than route {}", "fewer query matches than route {}", "stands after route {}")
-    return next(text.format(winner) for text, mine, its in zip(reasons, rank[3:], best[3:], strict=True) if mine != its)
+        return f"path is {'exact' if best[1] == 0 else 'no expression'} in route {winner}"
+    if rank[2] == best[2]:
+        return next(words.format(winner) for words, mine, its in zip(MERITS, rank[3:], best[3:], strict=True) if mine != its)
+    if rank[1] == KINDS.index("regex"):
+        return f"the expression of route {winner} stands before"
+    return f"path is longer in route {winner}" if rank[2][0] != best[2][0] else f"path of route {winner} names a segment that is a parameter here"
 
 
-def explain(routes, question, winner, trace):
-    """Tell trace why each route lost, then who won; the winner found by the tree must also be the best one by rank."""
-    first_of_expression = {}
-    ranks = {}
+def explain(routes: Sequence[Route], question: Question, winner: int, trace: Callable[[int, str], None]) -> None:
+    """Tell trace why each route lost and, last, who won. RuntimeError when the winner is not the best one by these rules."""
+    hosts = [question.host_rank(route) for route in routes]
+    first_of_expression: dict[str, int] = {}
+    ranks: dict[int, tuple[Any, ...]] = {}
     for position, route in enumerate(routes):
-        if route.kind == "regex" and question.best_host(route) is not None:
+        if route.regex is not None and hosts[position] is not None:
             first_of_expression.setdefault(route.path, position)
-    for position, route in enumerate(routes):
         reason = question.refusal(route)
         if reason is None:
-            ranks[position] = _rank(question, route, position, first_of_expression)
+            ranks[position] = (hosts[position], KINDS.index(route.kind), _path_rank(route, first_of_expression), *route.merit, position)
         else:
             trace(route.index, reason)
-    if not ranks:
-        assert winner < 0
-        return
-    best = min(ranks, key=ranks.get)
-    assert routes[best].index == winner, (winner, ranks)
+    best = min(ranks, key=ranks.__getitem__, default=None)
+    if (winner if winner >= 0 else None) != (None if best is None else routes[best].index):
+        raise RuntimeError(f"route {winner} was found, but {best and routes[best]} is the best")
     for position, rank in ranks.items():
         if position != best:
             trace(routes[position].index, _defeat(rank, ranks[best], winner))
-    trace(winner, "wins")
+    if best is not None:
+        trace(winner, "wins")

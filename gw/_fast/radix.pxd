@@ -2,6 +2,7 @@
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from gw._fast.headers cimport Span, Target
+from gw._fast.predicate cimport Predicate
 from gw._fast.regex cimport Program
 
 
@@ -35,15 +36,6 @@ cdef struct Node:               # one path segment; 64 bytes, so that one step o
     uint64_t words[4]           # the label otherwise, percent-decoded, zeros after it
 
 
-cdef struct Predicate:
-    uint32_t name               # offset into RouterState.text; lower case for a header
-    uint32_t name_len
-    uint32_t value              # offset into RouterState.text
-    uint32_t value_len
-    const Program* program      # borrowed from Router.regexes, for OP_REGEX
-    uint32_t op                 # OP_*
-
-
 cdef struct Candidate:          # one route at one leaf
     uint64_t methods            # bit i = RouterState.methods[i]; 0 = any
     int32_t route
@@ -60,7 +52,7 @@ cdef struct Leaf:               # the routes of one host and one path, best firs
 
 
 cdef struct Expression:         # the routes of one host and one regex
-    const Program* program      # borrowed from Router.regexes
+    const Program* program      # borrowed from the Regex of a route in Router.routes
     uint32_t leaf
 
 
@@ -102,7 +94,6 @@ cdef struct RouterState:        # read only once frozen; every array is owned by
 cdef class Router:              # immutable once frozen
     cdef RouterState* state     # owner: this object; freed in __dealloc__; NULL until frozen
     cdef readonly list routes   # what add() was given, in that order
-    cdef list regexes           # Regex objects whose programs the state borrows
 
 
 # The best route for a target. trace is NULL in live traffic, otherwise a borrowed PyObject* to a callable that is called

@@ -8,13 +8,13 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
-from urllib.parse import unquote_to_bytes
-
 cimport cython
 
-from gw._fast.headers cimport MAX_FIELDS, Field, Head, Target, same_token
+from gw._fast.headers cimport MAX_FIELDS, Field, Head, Target
+from gw._fast.predicate cimport OP_ABSENT, OP_EQ, OP_PRESENT, OP_REGEX, Predicate, next_octet, predicates_hold
 from gw._fast.regex cimport Program, Regex, regex_groups, regex_match
 
+from gw._fast.forest import Forest, Route, Text, ordered_methods
 from gw._fast.losers import Question, explain
 
 cdef extern from *:
@@ -48,26 +48,18 @@ cdef extern from *:
     int __builtin_ctzll(uint64_t x) noexcept nogil
     void* aligned_alloc(size_t alignment, size_t size) noexcept nogil
 
-cdef enum:                      # Predicate.op
-    OP_EQ = 0
-    OP_REGEX = 1
-    OP_PRESENT = 2
-    OP_ABSENT = 3
-
 cdef enum:                      # rank of a hit; a prefix ranks 2 x its segments, + 1 with a trailing '/'
     RANK_EXACT = 2 * MAX_SEGMENTS + 2
     RANK_FIRST = RANK_EXACT + 1
     RANK_NONE = -1
 
 cdef enum:
-    DECODED = 2048              # bytes of a query value decoded on the stack; a longer one is decoded on the heap
     WORD = 8
 
 cdef uint64_t STEP = 0x9E3779B97F4A7C15     # odd, no pattern in its bits: 2^64 divided by the golden ratio
 cdef uint64_t LAST = 0xD6E8FEB86659FD93
 
 OPS = {"eq": OP_EQ, "regex": OP_REGEX, "present": OP_PRESENT, "absent": OP_ABSENT}
-METHOD_ORDER = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 # ---------------------------------------------------------------- lookup
@@ -165,30 +157,13 @@ cdef inline int32_t _child(const RouterState* state, int32_t parent, uint64_t ha
     return -1
 
 
-cdef inline int _digit(char c) noexcept nogil:
-    if c'0' <= c <= c'9':
-        return c - c'0'
-    c |= 0x20
-    return c - c'a' + 10 if c'a' <= c <= c'f' else -1
-
-
-# One octet of s at at[0], percent-decoded; a '%' without two hex digits stands for itself.
-cdef inline char _octet(const char* s, uint32_t n, uint32_t* at) noexcept nogil:
-    cdef uint32_t i = at[0]
-    at[0] += 1
-    if s[i] == c'%' and i + 2 < n and _digit(s[i + 1]) >= 0 and _digit(s[i + 2]) >= 0:
-        at[0] += 2
-        return <char>(_digit(s[i + 1]) * 16 + _digit(s[i + 2]))
-    return s[i]
-
-
 cdef int32_t _escaped_child(const RouterState* state, int32_t parent, uint64_t* hash, const char* s, uint32_t n) noexcept nogil:
     cdef char label[MAX_LABEL]
     cdef uint32_t at = 0, length = 0
     while at < n:
         if length == MAX_LABEL:
             return -1
-        label[length] = _octet(s, n, &at)
+        label[length] = next_octet(s, n, &at)
         length += 1
     hash[0] = _hash(label, length, hash[0])
     return _child(state, parent, hash[0], label, length)
@@ -264,107 +239,13 @@ cdef inline const char* _text(const RouterState* state, uint32_t at) noexcept no
     return state.text + at
 
 
-cdef bint _header_holds(const RouterState* state, const Predicate* p, const Head* head) noexcept nogil:
-    cdef uint32_t i
-    cdef const Field* field
-    cdef const char* value
-    for i in range(head.n_fields if head != NULL else 0):
-        field = &head.fields[i]
-        if field.name_len != p.name_len or not same_token(head.base + field.name, _text(state, p.name), p.name_len):
-            continue
-        if p.op == OP_PRESENT or p.op == OP_ABSENT:
-            return p.op == OP_PRESENT
-        value = head.base + field.value
-        if p.op == OP_EQ and field.value_len == p.value_len and memcmp(value, _text(state, p.value), p.value_len) == 0:
-            return True
-        if p.op == OP_REGEX and regex_match(p.program, value, field.value_len):
-            return True
-    return p.op == OP_ABSENT
-
-
-cdef uint32_t _decode(const char* s, uint32_t n, char* out) noexcept nogil:
-    cdef uint32_t at = 0, length = 0
-    while at < n:
-        out[length] = c' ' if s[at] == c'+' else s[at]
-        if s[at] == c'%':
-            out[length] = _octet(s, n, &at)
-        else:
-            at += 1
-        length += 1
-    return length
-
-
-cdef bint _decoded_equals(const char* s, uint32_t n, const char* want, uint32_t m) noexcept nogil:
-    cdef uint32_t at = 0, i = 0
-    cdef char c
-    while at < n:
-        if s[at] == c'+':
-            c = c' '
-            at += 1
-        else:
-            c = _octet(s, n, &at)
-        if i == m or want[i] != c:
-            return False
-        i += 1
-    return i == m
-
-
-cdef bint _decoded_matches(const char* s, uint32_t n, const Program* program) noexcept nogil:
-    cdef char short_value[DECODED]
-    cdef char* value = short_value
-    cdef bint holds
-    if n > DECODED:
-        value = <char*>malloc(n)
-        if value == NULL:
-            return False
-    holds = regex_match(program, value, _decode(s, n, value))
-    if value != short_value:
-        free(value)
-    return holds
-
-
-cdef bint _query_holds(const RouterState* state, const Predicate* p, const char* query, uint32_t n) noexcept nogil:
-    cdef uint32_t at = 0, end, equals
-    while at < n:
-        end = at
-        equals = n
-        while end < n and query[end] != c'&':
-            if query[end] == c'=' and equals == n:
-                equals = end
-            end += 1
-        if equals > end:
-            equals = end
-        if _decoded_equals(query + at, equals - at, _text(state, p.name), p.name_len):
-            if p.op == OP_PRESENT or p.op == OP_ABSENT:
-                return p.op == OP_PRESENT
-            equals += equals < end
-            if p.op == OP_EQ:
-                return _decoded_equals(query + equals, end - equals, _text(state, p.value), p.value_len)
-            return _decoded_matches(query + equals, end - equals, p.program)
-        at = end + 1
-    return p.op == OP_ABSENT
-
-
-cdef bint _predicates_hold(const RouterState* state, const Candidate* candidate, const Target* target) noexcept nogil:
-    cdef const Predicate* p = state.predicates + candidate.predicates
-    cdef uint32_t i
-    for i in range(candidate.n_headers):
-        if not _header_holds(state, p + i, target.head):
-            return False
-    p += candidate.n_headers
-    for i in range(candidate.n_query):
-        if not _query_holds(state, p + i, target.query, target.query_len):
-            return False
-    return True
-
-
 cdef bint _take_leaf(Scan* scan, uint32_t at) noexcept nogil:
     cdef const Leaf* leaf = &scan.state.leaves[at]
     cdef const Candidate* candidate
     cdef uint32_t i
     for i in range(leaf.n):
         candidate = &scan.state.candidates[leaf.first + i]
-        if not _predicates_hold(scan.state, candidate, scan.target):
+        if not predicates_hold(scan.state.text, scan.state.predicates + candidate.predicates, candidate.n_headers, candidate.n_query, scan.target):
             continue
         if candidate.methods == 0 or candidate.methods & scan.method:
             scan.winner = candidate
@@ -488,127 +369,6 @@ cdef int router_allow(const RouterState* state, const Target* target, char* out,
 
 
 # ---------------------------------------------------------------- building
-
-class _Route:
-    """One route as given to Router.add."""
-
-    __slots__ = ("index", "hosts", "kind", "path", "segments", "below", "regex", "methods", "headers", "query")
-
-    @property
-    def merit(self):
-        """Order among routes of one path: the best first."""
-        return (not self.methods, -len(self.headers), -len(self.query))
-
-    @property
-    def params(self):
-        return [number for number, label in enumerate(self.segments) if label is None]
-
-
-class _Node:
-    __slots__ = ("parent", "label", "literals", "param", "leaves", "slot", "hash")
-
-    def __init__(self, parent, label):
-        self.parent = parent
-        self.label = label
-        self.literals = {}
-        self.param = None
-        self.leaves = {}
-
-    def child(self, label, grown):
-        node = self.param if label is None else self.literals.get(label)
-        if node is None:
-            node = _Node(self, label)
-            grown.append(node)
-            if label is None:
-                self.param = node
-            else:
-                self.literals[label] = node
-        return node
-
-
-class _Tree:
-    def __init__(self):
-        self.root = _Node(None, None)
-        self.expressions = {}
-
-
-class _Forest:
-    """All trees as Python objects, nodes parents first."""
-
-    def __init__(self, routes):
-        self.trees = {}
-        self.nodes = []
-        self.leaves = []
-        for route in routes:
-            for host in route.hosts or ("",):
-                self.plant(route, host.removeprefix("*").encode())
-        for leaf in self.leaves:
-            leaf.sort(key=lambda route: route.merit)
-
-    def plant(self, route, host):
-        tree = self.trees.get(host)
-        if tree is None:
-            tree = self.trees[host] = _Tree()
-            self.nodes.append(tree.root)
-        if route.kind == "regex":
-            _, leaf = tree.expressions.setdefault(route.path, (route.regex, self.leaf()))
-        else:
-            node = tree.root
-            for label in route.segments:
-                node = node.child(label, self.nodes)
-            leaf = node.leaves.setdefault("below" if route.below else route.kind, None)
-            if leaf is None:
-                leaf = node.leaves["below" if route.below else route.kind] = self.leaf()
-        self.leaves[leaf].append(route)
-
-    def leaf(self):
-        self.leaves.append([])
-        return len(self.leaves) - 1
-
-
-class _Text:
-    """Bytes that the state refers to by offset, each once."""
-
-    def __init__(self):
-        self.data = bytearray()
-        self.offsets = {}
-
-    def put(self, text):
-        if text not in self.offsets:
-            self.offsets[text] = len(self.data)
-            self.data += text
-        return self.offsets[text]
-
-
-def _methods(routes):
-    names = {method for route in routes for method in route.methods}
-    if len(names) > 64:
-        raise ValueError("more than 64 different methods")
-    known = [name for name in METHOD_ORDER if name in names]
-    return known + sorted(names.difference(known))
-
-
-def _predicate(where, item):
-    name, op, value = item
-    if op not in OPS:
-        raise ValueError(f"unknown operator '{op}'")
-    if op in ("present", "absent"):
-        value = ""
-    name = name.lower() if where == "header" else name
-    return name, op, value, Regex(value) if op == "regex" else None
-
-
-def _segments(path, route):
-    if not path.startswith("/"):
-        raise ValueError(f"path '{path}' does not start with '/'")
-    labels = [None if text.startswith("{") and text.endswith("}") else unquote_to_bytes(text) for text in path[1:].split("/")]
-    if route.kind == "prefix" and labels[len(labels) - 1] == b"":
-        labels.pop()
-        route.below = True
-    if len(labels) > MAX_SEGMENTS - 1 or labels.count(None) > MAX_PARAMS or any(label is not None and len(label) > MAX_LABEL for label in labels):
-        raise ValueError(f"a path is limited to {MAX_SEGMENTS - 1} segments, {MAX_LABEL} bytes in each and {MAX_PARAMS} parameters")
-    return tuple(labels)
-
 
 cdef void* _room(size_t count, size_t size) except NULL:
     cdef void* memory = PyMem_RawCalloc(count + 1, size)
@@ -792,25 +552,14 @@ cdef class Router:
             raise RuntimeError("the router is frozen")
         if kind not in ("exact", "prefix", "regex"):
             raise ValueError(f"unknown kind '{kind}'")
-        route = _Route()
-        route.index = index
-        route.hosts = tuple(dict.fromkeys(hosts))
-        route.kind = kind
-        route.path = path
-        route.below = False
-        route.regex = Regex(path) if kind == "regex" else None
-        route.segments = () if kind == "regex" else _segments(path, route)
-        route.methods = tuple(dict.fromkeys(methods))
-        route.headers = [_predicate("header", item) for item in headers]
-        route.query = [_predicate("query", item) for item in query]
-        self.routes.append(route)
+        self.routes.append(Route(index, tuple(dict.fromkeys(hosts)), kind, path, tuple(dict.fromkeys(methods)), headers, query))
 
     def freeze(self):
         if self.state != NULL:
             return
-        forest = _Forest(self.routes)
-        methods = _methods(self.routes)
-        text = _Text()
+        forest = Forest(self.routes)
+        methods = ordered_methods(self.routes)
+        text = Text()
         cdef RouterState* state = <RouterState*>_room(1, sizeof(RouterState))
         try:
             _store_nodes(state, forest.nodes, text)

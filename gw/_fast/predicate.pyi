@@ -1,0 +1,1 @@
+"""Header and query matches; for compiled callers only."""

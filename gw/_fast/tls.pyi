@@ -1,6 +1,6 @@
 import os
 from collections.abc import Sequence
-from typing import Final, Literal, TypedDict, final
+from typing import Final, Literal, Self, TypedDict, final, type_check_only
 
 OK: Final[int]
 WANT_READ: Final[int]
@@ -11,9 +11,10 @@ FAILURES: Final[dict[int, str]]
 KEYS_MAX: Final[int]
 KEY_SIZE: Final[int]
 
-Source = str | bytes | os.PathLike[str]
+_Source = str | bytes | os.PathLike[str]
 
-class Info(TypedDict):
+@type_check_only
+class _Info(TypedDict):
     """What is known of a connection after its handshake; `subject` to `serial` are set only when `verified`."""
 
     protocol: str
@@ -38,17 +39,17 @@ class ServerContext:
 
     names: list[str]
 
-    def __init__(
-        self,
-        certificates: Sequence[tuple[Source, Source]],
+    def __new__(
+        cls,
+        certificates: Sequence[tuple[_Source, _Source]],
         *,
         min_version: str = "1.2",
         ciphers: str | None = None,
-        client_ca: Source | None = None,
+        client_ca: _Source | None = None,
         client_mode: str = "require",
         alpn: Sequence[str] = ("http/1.1",),
         ticket_keys: list[bytes] | None = None,
-    ) -> None: ...
+    ) -> Self: ...
     def set_ticket_keys(self, keys: list[bytes]) -> None:
         """Replace the ticket keys (1 to KEYS_MAX of KEY_SIZE bytes). On the thread that drives the connections."""
 
@@ -58,21 +59,21 @@ class ClientContext:
 
     verify: bool
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         verify: bool = True,
-        ca: Source | None = None,
-        certificate: tuple[Source, Source] | None = None,
+        ca: _Source | None = None,
+        certificate: tuple[_Source, _Source] | None = None,
         alpn: Sequence[str] = ("http/1.1",),
         min_version: str = "1.2",
-    ) -> None: ...
+    ) -> Self: ...
 
 @final
 class TlsSocket:
     """A connection on a non-blocking descriptor, which stays the caller's. Server or client by the kind of context."""
 
-    def __init__(self, fd: int, context: ServerContext | ClientContext, name: str = "") -> None: ...
+    def __new__(cls, fd: int, context: ServerContext | ClientContext, name: str = "") -> Self: ...
     def handshake(self) -> int:
         """OK, WANT_READ, WANT_WRITE or ERROR."""
     def recv(self, n: int) -> bytes | int:
@@ -87,4 +88,4 @@ class TlsSocket:
         """Kind of the failure behind ERROR."""
     def error(self) -> str:
         """Its reason as text."""
-    def info(self) -> Info: ...
+    def info(self) -> _Info: ...

@@ -141,7 +141,9 @@ cdef EVP_CIPHER* TICKET_CIPHER = EVP_CIPHER_fetch(NULL, b"AES-256-CBC", NULL)
 if STATE_INDEX < 0 or TICKET_CIPHER == NULL:
     raise RuntimeError("OpenSSL offers no AES-256-CBC")
 
+
 # ---- building ------------------------------------------------------------------------------------------------------------------------------
+
 @cython.final
 @cython.internal
 cdef class Context:

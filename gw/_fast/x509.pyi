@@ -1,7 +1,8 @@
 import os
-from typing import TypedDict, final
+from typing import Self, TypedDict, final, type_check_only
 
-class Described(TypedDict):
+@type_check_only
+class _Described(TypedDict):
     """One certificate. `names`: DNS names it serves, in lower case; times in Unix seconds; `key`: kind and bits."""
 
     subject: str
@@ -18,13 +19,13 @@ class Described(TypedDict):
 class Chain:
     """Certificates of one PEM text, leaf first. `what` names it in a ValueError."""
 
-    def __init__(self, source: str | bytes | os.PathLike[str], what: str) -> None: ...
+    def __new__(cls, source: str | bytes | os.PathLike[str], what: str) -> Self: ...
 
 @final
 class Key:
     """A private key from PEM. `what` names it in a ValueError."""
 
-    def __init__(self, source: str | bytes | os.PathLike[str], what: str) -> None: ...
+    def __new__(cls, source: str | bytes | os.PathLike[str], what: str) -> Self: ...
 
-def read_certificates(source: str | bytes | os.PathLike[str], what: str = "certificate") -> list[Described]:
+def read_certificates(source: str | bytes | os.PathLike[str], what: str = "certificate") -> list[_Described]:
     """Every certificate of a PEM file, or of PEM bytes, leaf first. ValueError: unreadable, none in it, damaged."""

@@ -8,7 +8,7 @@ Made by the supervisor before it forks; workers inherit it at the same address. 
 
 Pointers that shm_* return are borrowed from the Segment: keep a reference to it for as long as they are used.
 """
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from gw._fast.hist cimport Hist
 
@@ -136,6 +136,12 @@ cdef class Segment:
     cdef char* stats                # RouteStats [worker][route], each worker's on pages of their own
     cdef size_t stats_stride        # bytes per worker
     cdef size_t route_stride        # bytes per route
+    cdef size_t page                # bytes
+    cdef uint8_t* seen              # owned, of this process: [worker][route], 1 once that RouteStats was found to be in memory
+    cdef int _check_worker(self, int worker) except -1
+    cdef int _check_route(self, int worker, int slot) except -1
+    cdef int _check_endpoint(self, int worker, int slot) except -1
+    cdef bint _in_memory(self, int worker, int slot) noexcept
 
 
 # Index checks are the caller's: 0 <= worker < worker_count, slot as returned by route_slot and endpoint_slot.

@@ -22,7 +22,6 @@ cdef enum:                      # Conn.flags
     BROKEN = 64                 # a send failed: nothing more will leave
     SHUT = 128                  # we said that we send no more
     REUSED = 256                # origin: it has carried an exchange before
-    PROXY_HEADER = 512          # client: a PROXY protocol header comes first
     REGISTERED = 1024           # known to epoll
 
 cdef enum:                      # conn_recv
@@ -68,6 +67,7 @@ cdef struct Conn:
     uint16_t port               # client: peer's port
     uint8_t addr_len            # client: bytes of addr
     uint8_t trusted             # client: peer is a trusted proxy
+    uint8_t lingers             # client: unread bytes of a request are expected after our answer
     uint16_t choice             # origin: index of the endpoint it was picked as
     char addr[46]               # client: peer's address as text
 
@@ -102,6 +102,8 @@ cdef Conn* conn_new(Reactor* reactor, int fd, uint8_t kind, Handler on_event, Ha
 cdef void conn_close(Conn* conn) noexcept nogil
 cdef void conn_abort(Conn* conn) noexcept nogil                      # close with RST: the peer must see that it was cut
 cdef void conn_watch(Conn* conn) noexcept nogil                      # registers what flags and queue ask for
+cdef void conn_unwatch(Conn* conn) noexcept nogil                    # not even hang-ups, until conn_watch
+cdef void conn_again(Conn* conn) noexcept nogil                      # call its handler at the end of this batch as if it were readable
 cdef void conn_read_on(Conn* conn) noexcept nogil
 cdef void conn_read_off(Conn* conn) noexcept nogil
 cdef ssize_t conn_recv(Conn* conn, char* buf, size_t n) noexcept nogil

@@ -18,6 +18,7 @@ cdef extern from "sys/epoll.h" nogil:
         EPOLLHUP
         EPOLL_CTL_ADD
         EPOLL_CTL_MOD
+        EPOLL_CTL_DEL
         EPOLL_CLOEXEC
     union epoll_data_t:
         void* ptr
@@ -196,8 +197,7 @@ cdef int reactor_run(Reactor* reactor, int64_t budget_us) noexcept nogil:
             reactor.ticked = 0
             wheel_advance(&reactor.wheel, reactor.now_ms, _expired)
             _bury(reactor)
-        # A batch that was not full has left nothing behind but what arrived meanwhile: the outer loop will say so without a second epoll_wait here.
-        if n < READY // 2 and reactor.again == NULL or reactor.now_us >= stop:
+        if n <= 0 and reactor.again == NULL or reactor.now_us >= stop:
             return total
 
 
@@ -308,7 +308,14 @@ cdef void conn_watch(Conn* conn) noexcept nogil:
     conn.interest = wanted
 
 
-cdef void _again(Conn* conn) noexcept nogil:
+cdef void conn_unwatch(Conn* conn) noexcept nogil:
+    if conn.flags & REGISTERED:
+        epoll_ctl(conn.reactor.epfd, EPOLL_CTL_DEL, conn.fd, NULL)
+        conn.flags &= ~REGISTERED
+        conn.interest = 0
+
+
+cdef void conn_again(Conn* conn) noexcept nogil:
     if not conn.flags & AGAIN:
         conn.flags |= AGAIN
         conn.again_next = conn.reactor.again
@@ -320,7 +327,7 @@ cdef void conn_read_on(Conn* conn) noexcept nogil:
         conn.flags |= READ_ON
         conn_watch(conn)
     if conn.ssl != NULL and tls_pending(conn.ssl):
-        _again(conn)
+        conn_again(conn)
 
 
 cdef void conn_read_off(Conn* conn) noexcept nogil:
@@ -333,7 +340,7 @@ cdef ssize_t _tls_recv(Conn* conn, char* buf, size_t n) noexcept nogil:
     cdef ssize_t got = tls_recv(conn.ssl, buf, n)
     if got > 0:
         if tls_pending(conn.ssl):
-            _again(conn)
+            conn_again(conn)
         return got
     if got == TLS_WANT_READ:
         return RECV_AGAIN

@@ -1,0 +1,433 @@
+from libc.stdint cimport int16_t, uint16_t
+from libc.stdlib cimport realloc
+from libc.string cimport memcpy, memset
+
+from gw._fast.h1 cimport BODY_CHUNKED, BODY_EOF, BODY_NONE, MSG_EXPECT
+from gw._fast.headers cimport (
+    FIELD_DROP, H_CONTENT_LENGTH, H_DATE, H_EXPECT, H_FORWARDED, H_HOST, H_OTHER, H_REQUEST_ID, H_X_FORWARDED_FOR, H_X_FORWARDED_HOST, H_X_FORWARDED_OTHER,
+    H_X_FORWARDED_PROTO, H_X_REAL_IP, Field, Head, Span, head_find_id, same_name,
+)
+from gw._fast.out cimport put, put_number
+from gw._fast.plane cimport (
+    EDIT_ADD, EDIT_DEFAULT, EDIT_REMOVE, EDIT_SET, HOST_ENDPOINT, HOST_LITERAL, PART_HOST, PART_PARAM, PART_PATH, PART_QUERY, PART_REST, PART_SCHEME, PART_TEXT,
+    X_CHUNK_OUT, X_CLOSE, X_UPGRADE, Cidr, Edit, Part, Plan, Pool, SnapshotState,
+)
+from gw._fast.stream cimport Conn, reactor_date
+
+cdef extern from "arpa/inet.h" nogil:
+    enum:
+        AF_INET
+        AF_INET6
+    int inet_pton(int family, const char* text, void* out)
+
+cdef enum: EDITS_FIRST = 8
+
+
+cdef bint edit_push(Edits* edits, uint8_t op, const char* name, uint32_t name_len, const char* value, uint32_t value_len) noexcept nogil:
+    cdef Edit* grown
+    cdef uint32_t cap
+    if edits.n == edits.cap:
+        cap = edits.cap * 2 if edits.cap else EDITS_FIRST
+        grown = <Edit*>realloc(edits.items, cap * sizeof(Edit))
+        if grown == NULL:
+            return False
+        edits.items = grown
+        edits.cap = cap
+    edits.items[edits.n].op = op
+    edits.items[edits.n].name = name
+    edits.items[edits.n].name_len = name_len
+    edits.items[edits.n].value = value
+    edits.items[edits.n].value_len = value_len
+    edits.n += 1
+    return True
+
+
+cdef bint _named(const Head* head, const Field* field, const Edit* edit) noexcept nogil:
+    return field.name_len == edit.name_len and same_name(head.base + field.name, edit.name, edit.name_len)
+
+
+cdef void _apply_removals(Head* head, Edits* edits) noexcept nogil:
+    """Marks what `set` and `remove` take away, in every spelling, and turns off defaults that the message has."""
+    cdef uint32_t i, j
+    cdef Edit* edit
+    for j in range(edits.n):
+        edit = &edits.items[j]
+        if edit.op == EDIT_ADD:
+            continue
+        for i in range(head.n_fields):
+            if not _named(head, &head.fields[i], edit):
+                continue
+            if edit.op == EDIT_DEFAULT:
+                if not head.fields[i].flags & FIELD_DROP:
+                    edit.op = EDIT_REMOVE
+                    edit.name_len = 0
+                    break
+            else:
+                head.fields[i].flags |= FIELD_DROP
+        if edit.op != EDIT_DEFAULT:
+            _supersede(edits, j)
+
+
+cdef void _supersede(Edits* edits, uint32_t last) noexcept nogil:
+    """A later set or remove also takes away what earlier edits of this exchange added."""
+    cdef uint32_t i
+    cdef Edit* edit = &edits.items[last]
+    for i in range(last):
+        if edits.items[i].name_len == edit.name_len and same_name(edits.items[i].name, edit.name, edit.name_len):
+            edits.items[i].op = EDIT_REMOVE
+
+
+cdef void _put_edits(const Edits* edits, Out* out) noexcept nogil:
+    cdef uint32_t i
+    cdef const Edit* edit
+    for i in range(edits.n):
+        edit = &edits.items[i]
+        if edit.op != EDIT_REMOVE:
+            put(out, edit.name, edit.name_len)
+            put(out, b": ", 2)
+            put(out, edit.value, edit.value_len)
+            put(out, b"\r\n", 2)
+
+
+cdef void put_rest(Exchange* x, Out* out) noexcept nogil:
+    """The path behind what a prefix route took, always with its leading slash."""
+    if x.match.prefix_len >= x.path_len or x.path[x.match.prefix_len] != c"/":
+        put(out, b"/", 1)
+    if x.match.prefix_len < x.path_len:
+        put(out, x.path + x.match.prefix_len, x.path_len - x.match.prefix_len)
+
+
+cdef void put_template(Exchange* x, const Template* template, Out* out) noexcept nogil:
+    cdef uint32_t i
+    cdef const Part* part
+    for i in range(template.n):
+        part = &template.parts[i]
+        if part.kind == PART_TEXT:
+            put(out, part.text, part.len)
+        elif part.kind == PART_PARAM:
+            put(out, x.path + x.match.params[part.param].off, x.match.params[part.param].len)
+        elif part.kind == PART_REST:
+            if x.match.prefix_len < x.path_len:
+                _put_joined(x, out)
+        elif part.kind == PART_SCHEME:
+            put(out, b"https" if x.secure else b"http", 5 if x.secure else 4)
+        elif part.kind == PART_HOST:
+            put(out, x.host, x.host_len)
+        elif part.kind == PART_PATH:
+            put(out, x.path, x.path_len)
+        elif part.kind == PART_QUERY and x.has_query:
+            put(out, b"?", 1)
+            put(out, x.head.base + x.query.off, x.query.len)
+
+
+cdef void _put_joined(Exchange* x, Out* out) noexcept nogil:
+    # {rest} starts with a slash; a template that ends in one before it must not double it.
+    cdef uint32_t at = x.match.prefix_len
+    if out.p > out.start and out.p[-1] == c"/" and x.path[at] == c"/":
+        at += 1
+    put(out, x.path + at, x.path_len - at)
+
+
+cdef void _put_target(Exchange* x, Out* out) noexcept nogil:
+    cdef Plan* plan = x.plan
+    if plan.rewrite.parts != NULL:
+        put_template(x, &plan.rewrite, out)
+    elif plan.strip_prefix:
+        put_rest(x, out)
+    else:
+        put(out, x.path, x.path_len)
+    if x.has_query:
+        put(out, b"?", 1)
+        put(out, x.head.base + x.query.off, x.query.len)
+
+
+cdef void _put_host(Exchange* x, Out* out) noexcept nogil:
+    cdef Plan* plan = x.plan
+    cdef Pool* pool = <Pool*>x.origin.owner
+    put(out, b"Host: ", 6)
+    if plan.host_mode == HOST_ENDPOINT:
+        put(out, pool.host, pool.host_len)
+    elif plan.host_mode == HOST_LITERAL:
+        put(out, plan.host_text, plan.host_len)
+    elif x.host_len == 0:
+        put(out, pool.host, pool.host_len)      # HTTP/1.0 without Host: the origin speaks 1.1 and needs one
+    else:
+        _put_authority(x, out)
+    put(out, b"\r\n", 2)
+
+
+cdef void _put_authority(Exchange* x, Out* out) noexcept nogil:
+    """The client's host in lower case, with its port as sent."""
+    put(out, x.host, x.host_len)
+    if x.port.len:
+        put(out, x.head.base + x.port.off, x.port.len)
+
+
+cdef bint _cidr_holds(const Cidr* cidr, const uint8_t* address) noexcept nogil:
+    cdef int whole = cidr.bits >> 3
+    cdef int rest = cidr.bits & 7
+    cdef int i
+    for i in range(whole):
+        if cidr.bytes[i] != address[i]:
+            return False
+    return rest == 0 or (cidr.bytes[whole] ^ address[whole]) >> (8 - rest) == 0
+
+
+cdef bint address_trusted(const SnapshotState* snapshot, const char* text, uint32_t n) noexcept nogil:
+    cdef char terminated[48]
+    cdef uint8_t address[16]
+    cdef uint32_t i
+    if n == 0 or n >= sizeof(terminated):
+        return False
+    memcpy(terminated, text, n)
+    terminated[n] = 0
+    memset(address, 0, 16)
+    if inet_pton(AF_INET, terminated, address + 12) == 1:
+        address[10] = 255
+        address[11] = 255
+    elif inet_pton(AF_INET6, terminated, address) != 1:
+        return False
+    for i in range(snapshot.n_trusted):
+        if _cidr_holds(&snapshot.trusted[i], address):
+            return True
+    return False
+
+
+cdef const char* client_address(Exchange* x, uint32_t* n) noexcept nogil:
+    """Right to left through X-Forwarded-For, as long as each hop is trusted."""
+    cdef Conn* client = x.client
+    cdef const char* text
+    cdef int end, start, i
+    cdef int index = -1
+    n[0] = client.addr_len
+    if not client.trusted:
+        return client.addr
+    for i in range(<int>x.head.n_fields):
+        if x.head.fields[i].id == H_X_FORWARDED_FOR:
+            index = i
+    if index < 0:
+        return client.addr
+    text = x.head.base + x.head.fields[index].value
+    end = x.head.fields[index].value_len
+    while end > 0:
+        start = end
+        while start > 0 and text[start - 1] != c",":
+            start -= 1
+        i = start
+        while i < end and (text[i] == c" " or text[i] == c"\t"):
+            i += 1
+        while end > i and (text[end - 1] == c" " or text[end - 1] == c"\t"):
+            end -= 1
+        if not address_trusted(x.snapshot, text + i, end - i) or start == 0:
+            if not _is_address(text + i, end - i):
+                return client.addr
+            n[0] = end - i
+            return text + i
+        end = start - 1
+    return client.addr
+
+
+cdef bint _is_address(const char* text, int n) noexcept nogil:
+    cdef char terminated[48]
+    cdef uint8_t address[16]
+    if n <= 0 or n >= 48:
+        return False
+    memcpy(terminated, text, n)
+    terminated[n] = 0
+    return inet_pton(AF_INET, terminated, address) == 1 or inet_pton(AF_INET6, terminated, address) == 1
+
+
+cdef void _put_list(Exchange* x, uint8_t id, Out* out) noexcept nogil:
+    """Every value of a list field that a trusted peer sent, ready for ours behind it."""
+    cdef uint32_t i
+    cdef Field* field
+    for i in range(x.head.n_fields):
+        field = &x.head.fields[i]
+        if field.id == id and field.value_len:
+            put(out, x.head.base + field.value, field.value_len)
+            put(out, b", ", 2)
+
+
+cdef void _put_forwarding(Exchange* x, Out* out) noexcept nogil:
+    cdef SnapshotState* snapshot = x.snapshot
+    cdef Conn* client = x.client
+    cdef const char* address
+    cdef uint32_t n = 0
+    cdef bint trusted = client.trusted
+    if snapshot.x_forwarded:
+        put(out, b"X-Forwarded-For: ", 17)
+        if trusted:
+            _put_list(x, H_X_FORWARDED_FOR, out)
+        put(out, client.addr, client.addr_len)
+        if not (trusted and head_find_id(&x.head, H_X_FORWARDED_PROTO, 0) >= 0):
+            put(out, b"\r\nX-Forwarded-Proto: https" if x.secure else b"\r\nX-Forwarded-Proto: http", 26 if x.secure else 25)
+        if x.host_len and not (trusted and head_find_id(&x.head, H_X_FORWARDED_HOST, 0) >= 0):
+            put(out, b"\r\nX-Forwarded-Host: ", 20)
+            _put_authority(x, out)
+        if not (trusted and head_find_id(&x.head, H_X_REAL_IP, 0) >= 0):
+            address = client_address(x, &n)
+            put(out, b"\r\nX-Real-IP: ", 13)
+            put(out, address, n)
+        put(out, b"\r\n", 2)
+    if snapshot.forwarded:
+        put(out, b"Forwarded: ", 11)
+        if trusted:
+            _put_list(x, H_FORWARDED, out)
+        _put_forwarded_pair(x, out)
+    if snapshot.via:
+        put(out, b"Via: 1.1 gw\r\n" if x.request.minor else b"Via: 1.0 gw\r\n", 13)
+    if snapshot.id_name_len:
+        put(out, snapshot.id_name, snapshot.id_name_len)
+        put(out, b": ", 2)
+        put(out, x.id, x.id_len)
+        put(out, b"\r\n", 2)
+
+
+cdef void _put_forwarded_pair(Exchange* x, Out* out) noexcept nogil:
+    """RFC 7239 section 4; an IPv6 address and a host with a port need quotes."""
+    cdef Conn* client = x.client
+    cdef uint32_t i
+    cdef bint v6 = False
+    for i in range(client.addr_len):
+        v6 |= client.addr[i] == c":"
+    put(out, b'for="[' if v6 else b"for=", 6 if v6 else 4)
+    if client.addr_len:
+        put(out, client.addr, client.addr_len)
+    else:
+        put(out, b"unknown", 7)
+    put(out, b']";proto=' if v6 else b";proto=", 9 if v6 else 7)
+    put(out, b"https" if x.secure else b"http", 5 if x.secure else 4)
+    if x.host_len:
+        put(out, b';host="', 7)
+        _put_authority(x, out)
+        put(out, b'"', 1)
+    put(out, b"\r\n", 2)
+
+
+cdef inline bint _goes_to_origin(Exchange* x, const Field* field) noexcept nogil:
+    cdef uint8_t id = field.id
+    if field.flags & FIELD_DROP:
+        return False
+    if id == H_OTHER:
+        return True
+    if id == H_HOST:
+        return False
+    if H_FORWARDED <= id <= H_X_FORWARDED_OTHER:
+        if not x.client.trusted:
+            return False
+        if id == H_FORWARDED:
+            return not x.snapshot.forwarded
+        return id != H_X_FORWARDED_FOR or not x.snapshot.x_forwarded
+    return True
+
+
+cdef void _drop_request_id(Exchange* x) noexcept nogil:
+    cdef SnapshotState* snapshot = x.snapshot
+    cdef uint32_t i
+    cdef Field* field
+    for i in range(x.head.n_fields):
+        field = &x.head.fields[i]
+        if field.name_len == snapshot.id_name_len and same_name(x.head.base + field.name, snapshot.id_lower, field.name_len):
+            field.flags |= FIELD_DROP
+
+
+cdef void request_head(Exchange* x, Out* out) noexcept nogil:
+    cdef Head* head = &x.head
+    cdef Field* field
+    cdef uint32_t i, line_end
+    cdef uint32_t run = 0           # start of fields to copy; 0 when there is none
+    if x.origin_edits.n:
+        _apply_removals(head, &x.origin_edits)
+    if x.snapshot.id_name_len:
+        _drop_request_id(x)
+    put(out, head.base + x.request.method.off, x.request.method.len)
+    put(out, b" ", 1)
+    _put_target(x, out)
+    put(out, b" HTTP/1.1\r\n", 11)
+    _put_host(x, out)
+    for i in range(head.n_fields):
+        field = &head.fields[i]
+        if _goes_to_origin(x, field):
+            if run == 0:
+                run = field.name
+        elif run:
+            put(out, head.base + run, field.name - run)
+            run = 0
+    if run:
+        line_end = x.request.head_len - 2
+        put(out, head.base + run, line_end - run)
+    if x.request.framing == BODY_CHUNKED:
+        put(out, b"Transfer-Encoding: chunked\r\n", 28)
+    if x.flags & X_UPGRADE:
+        field = &head.fields[x.request.upgrade_field]
+        put(out, b"Connection: Upgrade\r\nUpgrade: ", 30)
+        put(out, head.base + field.value, field.value_len)
+        put(out, b"\r\n", 2)
+    _put_forwarding(x, out)
+    if x.origin_edits.n:
+        _put_edits(&x.origin_edits, out)
+    put(out, b"\r\n", 2)
+
+
+cdef void _put_status_line(Exchange* x, Out* out) noexcept nogil:
+    cdef uint16_t status = x.answer.status
+    put(out, b"HTTP/1.1 ", 9)
+    put_number(out, status)
+    put(out, b" ", 1)
+    put(out, x.answer_head.base + x.answer.target.off, x.answer.target.len)
+    put(out, b"\r\n", 2)
+
+
+cdef void _put_answer_fields(Exchange* x, bint keep_length, bint* dated, Out* out) noexcept nogil:
+    cdef Head* head = &x.answer_head
+    cdef Field* field
+    cdef uint32_t i
+    cdef uint32_t run = 0
+    for i in range(head.n_fields):
+        field = &head.fields[i]
+        if not field.flags & FIELD_DROP and (field.id != H_CONTENT_LENGTH or keep_length):
+            if field.id == H_DATE:
+                dated[0] = True
+            if run == 0:
+                run = field.name
+        elif run:
+            put(out, head.base + run, field.name - run)
+            run = 0
+    if run:
+        put(out, head.base + run, x.answer.head_len - 2 - run)
+
+
+cdef void response_head(Exchange* x, Out* out) noexcept nogil:
+    cdef bint dated = False
+    cdef bint keep_length = x.answer.status >= 200 and x.answer.status != 204 and not x.flags & X_CHUNK_OUT
+    cdef Field* field
+    if x.client_edits.n:
+        _apply_removals(&x.answer_head, &x.client_edits)
+    _put_status_line(x, out)
+    _put_answer_fields(x, keep_length, &dated, out)
+    if not dated and x.answer.status >= 200:
+        put(out, b"Date: ", 6)
+        put(out, reactor_date(&x.lane.reactor), 29)
+        put(out, b"\r\n", 2)
+    if x.answer.status == 101:
+        field = &x.answer_head.fields[x.answer.upgrade_field]
+        put(out, b"Connection: Upgrade\r\nUpgrade: ", 30)
+        put(out, x.answer_head.base + field.value, field.value_len)
+        put(out, b"\r\n", 2)
+    else:
+        if x.flags & X_CHUNK_OUT:
+            put(out, b"Transfer-Encoding: chunked\r\n", 28)
+        if x.flags & X_CLOSE:
+            put(out, b"Connection: close\r\n", 19)
+        elif x.request.minor == 0:
+            put(out, b"Connection: keep-alive\r\n", 24)
+    if x.client_edits.n:
+        _put_edits(&x.client_edits, out)
+    put(out, b"\r\n", 2)
+
+
+cdef void interim_head(Exchange* x, Out* out) noexcept nogil:
+    cdef bint dated = False
+    _put_status_line(x, out)
+    _put_answer_fields(x, False, &dated, out)
+    put(out, b"\r\n", 2)

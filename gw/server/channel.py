@@ -156,7 +156,7 @@ class Channel:
         self._fds: deque[int] = deque()
         self._waiting: deque[tuple[bytes, Sequence[int]]] = deque()
         self._queued = 0
-        sock.setblocking(False)
+        sock.settimeout(0)
         loop.add_reader(sock.fileno(), self._readable)
 
     def __repr__(self) -> str:

@@ -23,7 +23,7 @@ from gw.errors import ConfigError, Problem
 from gw.runtime import Snapshot, compile_snapshot
 from gw.server import channel as messages
 from gw.server import notify
-from gw.server.slots import Slot
+from gw.server.slots import Child
 from gw.server.sockets import Sockets
 from gw.server.workers import Log, Workers
 from gw.services import Discovery, named_endpoints
@@ -208,11 +208,11 @@ class Reloader:
 
     async def _prepare_all(self, fresh: Revision, opened: list[str]) -> None:
         owner = self._owner
-        self.rollout = Rollout(fresh.number, (slot.index for slot in owner.workers.living))
+        self.rollout = Rollout(fresh.number, (child.slot.index for child in owner.workers.living))
         self._prepare = messages.Prepare(fresh.number, encode(fresh.config), str(fresh.loaded.base.resolve()), owner.addresses(fresh.config))
-        for slot in owner.workers.living:
-            slot.channel.send_sockets((bind, fd) for bind in opened for fd in owner.sockets.of(bind, slot.index))
-            slot.channel.send(self._prepare)
+        for child in owner.workers.living:
+            child.channel.send_sockets((bind, fd) for bind in opened for fd in owner.sockets.of(bind, child.slot.index))
+            child.channel.send(self._prepare)
         failure = await self.rollout.settled()
         self.rollout = None
         if failure:
@@ -233,33 +233,33 @@ class Reloader:
     async def _all_committed(self) -> None:
         number = self._owner.current.number
         deadline = time.monotonic() + COMMIT_TIMEOUT
-        while late := [slot.index for slot in self._owner.workers.living if slot.revision != number]:
+        while late := [child.slot.index for child in self._owner.workers.living if child.revision != number]:
             self._committed.clear()
             try:
                 await asyncio.wait_for(self._committed.wait(), deadline - time.monotonic())
             except TimeoutError:
-                self._owner.log("warning", "commit-late", slots=late, revision=number)
+                self._owner.log("warning", "commit-late", workers=late, revision=number)
                 return
 
-    def joined(self, slot: Slot) -> None:
+    def joined(self, child: Child) -> None:
         """A worker was started, on the revision in force."""
         if self.rollout:
-            self.rollout.joined(slot.index)
-            slot.channel.send(self._prepare)
+            self.rollout.joined(child.slot.index)
+            child.channel.send(self._prepare)
 
-    def gone(self, slot: Slot) -> None:
+    def gone(self, child: Child) -> None:
         """A worker has ended."""
         if self.rollout:
-            self.rollout.gone(slot.index)
+            self.rollout.gone(child.slot.index)
         self._committed.set()
 
-    def heard(self, slot: Slot, message: messages.ToSupervisor) -> None:
+    def heard(self, child: Child, message: messages.ToSupervisor) -> None:
         """What a worker says about a revision."""
         match message:
             case messages.Ready(revision=revision) | messages.Committed(revision=revision):
-                slot.revision = revision
+                child.revision = revision
                 self._committed.set()
             case messages.Prepared(revision=revision) if self.rollout:
-                self.rollout.ready(slot.index, revision)
+                self.rollout.ready(child.slot.index, revision)
             case messages.Failed(revision=revision, reason=reason) if self.rollout:
-                self.rollout.failed(slot.index, revision, reason)
+                self.rollout.failed(child.slot.index, revision, reason)

@@ -59,38 +59,40 @@ class Pulse:
 
 
 class Slot:
-    """A place for one worker. `pid` is None while it is empty."""
+    """A place for one worker; empty while `child` is None."""
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self.pid: int | None = None
-        self.channel: Channel | None = None
-        self.started = 0.0  # monotonic seconds
         self.restarts = 0
-        self.revision = 0  # that its worker serves; 0 until it accepts connections
         self.backoff = Backoff()
+        self.child: Child | None = None
+
+    def __repr__(self) -> str:
+        return f"<Slot {self.index} child={self.child} restarts={self.restarts}>"
+
+    @property
+    def revision(self) -> int:
+        """What is served from here; 0 when nothing is."""
+        return self.child.revision if self.child else 0
+
+
+class Child:
+    """A worker process, as its parent knows it."""
+
+    def __init__(self, slot: Slot, pid: int, channel: Channel, now: float) -> None:
+        self.slot = slot
+        self.pid = pid
+        self.channel = channel
+        self.started = now  # monotonic seconds
+        self.revision = 0  # that it serves; 0 until it accepts connections
         self.pulse = Pulse()
 
     def __repr__(self) -> str:
-        return f"<Slot {self.index} pid={self.pid} revision={self.revision} restarts={self.restarts}>"
-
-    def filled(self, pid: int, channel: Channel, now: float) -> None:
-        """A worker has been started here."""
-        self.pid, self.channel, self.started = pid, channel, now
-        self.revision = 0
-        self.pulse = Pulse()
-
-    def emptied(self, now: float) -> float:
-        """Its worker is gone; returns the seconds to wait before the next one."""
-        if self.channel:
-            self.channel.finish()
-        self.pid = self.channel = None
-        self.revision = 0
-        return self.backoff.died(now - self.started)
+        return f"<Child {self.pid} revision={self.revision}>"
 
 
 class Exit(Struct, frozen=True):
-    """How a process ended: `code` or `signal`, the other is None."""
+    """How a process ended: `code` or `signal`, the other is None. Real-time signals have no name but a number."""
 
     code: int | None
     signal: str | None
@@ -99,7 +101,8 @@ class Exit(Struct, frozen=True):
     def of(cls, status: int) -> Exit:
         """From the status of waitpid."""
         if os.WIFSIGNALED(status):
-            return cls(None, signal.Signals(os.WTERMSIG(status)).name)
+            number = os.WTERMSIG(status)
+            return cls(None, signal.Signals(number).name if number in set(signal.Signals) else str(number))
         return cls(os.waitstatus_to_exitcode(status), None)
 
 

@@ -103,7 +103,7 @@ class Sockets:
             group = [socket.socket(fileno=fd) for fd in fds]
             for sock in group:
                 sock.set_inheritable(False)
-                sock.setblocking(False)
+                sock.settimeout(0)
             self._groups[bind] = group
             if group[0].family == socket.AF_UNIX:
                 path = Path(group[0].getsockname())

@@ -31,7 +31,7 @@ from gw.server import channel as messages
 from gw.server import limits, notify, pidfile, upgrade, worker
 from gw.server.control import Control
 from gw.server.reload import RESOLVE_TIMEOUT, Reloader, Revision
-from gw.server.slots import Slot
+from gw.server.slots import Child, Slot
 from gw.server.sockets import Sockets, explain, name_of, open_single
 from gw.server.view import View
 from gw.server.watch import Watch, watched
@@ -229,23 +229,23 @@ class Supervisor:
         self._selector.close()
         worker.main(seed)
 
-    def started(self, slot: Slot) -> None:
+    def started(self, child: Child) -> None:
         """A worker was forked."""
-        self.reloader.joined(slot)
+        self.reloader.joined(child)
 
-    def heard(self, slot: Slot, message: messages.ToSupervisor) -> None:
+    def heard(self, child: Child, message: messages.ToSupervisor) -> None:
         """A worker said something."""
         if isinstance(message, messages.Report):
             level = message.fields.pop("level", "warning")
-            self.log(level, message.event, worker=slot.index, **message.fields)
+            self.log(level, message.event, worker=child.slot.index, **message.fields)
             return
-        self.reloader.heard(slot, message)
+        self.reloader.heard(child, message)
         if not self.serving and not self.workers.stopping and all(each.revision for each in self.workers.slots):
             self._now_serving()
 
-    def ended(self, slot: Slot) -> None:
+    def ended(self, child: Child) -> None:
         """A worker is gone."""
-        self.reloader.gone(slot)
+        self.reloader.gone(child)
         if self.workers.stopping and not self.workers.living:
             self._exit(0)
         elif not self.serving and self.workers.looping:
@@ -253,9 +253,9 @@ class Supervisor:
             self.workers.kill()
             self._exit(1)
 
-    def heartbeat(self, slot: Slot) -> int:
+    def heartbeat(self, child: Child) -> int:
         """Milliseconds on the monotonic clock at which its lane last moved."""
-        return int(self.segment.worker(slot.index)["heartbeat_ms"])
+        return int(self.segment.worker(child.slot.index)["heartbeat_ms"])
 
     def addresses(self, config: Config) -> dict[str, list[tuple[str, int]]]:
         """What the named endpoints resolve to now."""

@@ -7,6 +7,7 @@ file without that byte means that it failed: the old one goes on.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import socket
 import subprocess
@@ -36,7 +37,7 @@ class Inherited(Struct):
             return None
         sock = socket.socket(fileno=self.admin)
         sock.set_inheritable(False)
-        sock.setblocking(False)
+        sock.settimeout(0)
         return sock
 
     def ready(self) -> None:
@@ -53,7 +54,7 @@ def inherited(environ: MutableMapping[str, str] = os.environ) -> Inherited | Non
     found = msgspec.json.decode(text, type=Inherited)
     if found.giver != os.getppid():
         return None
-    os.set_inheritable(found.pipe, False)
+    fcntl.fcntl(found.pipe, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     return found
 
 
@@ -87,7 +88,7 @@ class Successor:
 def start(sockets: dict[str, list[int]], admin: int, admin_bind: str) -> Successor:
     """Start the same command. Raises OSError when it cannot be executed."""
     ours, theirs = socket.socketpair()
-    ours.setblocking(False)
+    ours.settimeout(0)
     given = Inherited(sockets, admin, admin_bind, theirs.fileno(), os.getpid())
     fds = [fd for group in sockets.values() for fd in group] + [theirs.fileno()] + ([admin] if admin >= 0 else [])
     command = [sys.executable, *sys.orig_argv[1:]]

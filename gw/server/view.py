@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gw import __version__
+from gw.config.model import Listener
 from gw.server.slots import Slot
 from gw.server.sockets import name_of
 
 if TYPE_CHECKING:
     from gw.server.supervisor import Supervisor
+
+SHOWN = ("connections", "exchanges", "requests", "tunnels")
 
 
 class View:
@@ -54,7 +57,7 @@ class View:
             "descriptors": this.descriptors,
             "memory": msgspec.to_builtins(this.memory),
             "workers": [self._worker(slot) for slot in this.workers.slots],
-            "listeners": [{"bind": each.bind, "address": this.sockets.address(each.bind), "tls": each.tls is not None} for each in this.current.config.listeners if each.bind in this.sockets],
+            "listeners": [self._listener(each) for each in this.current.config.listeners if each.bind in this.sockets],
             "admin": name_of(this.admin_socket) if this.admin_socket and this.admin_socket.fileno() >= 0 else None,
             "names": {host: {**msgspec.to_builtins(state), "addresses": list(state.addresses)} for host, state in this.discovery.names.items()},
             "reload": msgspec.to_builtins(reloads.last),
@@ -62,15 +65,19 @@ class View:
             "reload_failures": reloads.failures,
         }
 
+    def _listener(self, listener: Listener) -> dict[str, Any]:
+        return {"bind": listener.bind, "address": self._supervisor.sockets.address(listener.bind), "tls": listener.tls is not None}
+
     def _worker(self, slot: Slot) -> dict[str, Any]:
-        found = {"slot": slot.index, "pid": slot.pid, "revision": slot.revision, "restarts": slot.restarts}
-        if slot.pid is None:
+        child = slot.child
+        found = {"slot": slot.index, "pid": child.pid if child else None, "revision": slot.revision, "restarts": slot.restarts}
+        if child is None:
             return found
         counters = self._supervisor.segment.worker(slot.index)
         now = time.monotonic()
         return {
             **found,
-            "age": round(now - slot.started, 3),
+            "age": round(now - child.started, 3),
             "heartbeat_age": round(now - counters["heartbeat_ms"] / 1000, 3) if counters["heartbeat_ms"] else None,
-            **{name: counters[name] for name in ("connections", "exchanges", "requests", "tunnels")},
+            **{name: counters[name] for name in SHOWN},
         }

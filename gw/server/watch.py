@@ -67,4 +67,3 @@ class Watch:
     async def _settled(self, paths: Iterable[Path]) -> Signature:
         await self._sleep(SETTLE)
         return signature(paths)
-

@@ -68,7 +68,7 @@ def main(seed: Seed) -> NoReturn:
     try:
         settle(seed)
         code = Worker(seed).run()
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - the end of the process: said with its traceback, nothing to unwind to
         _last_words(seed.channel, traceback.format_exc())
     finally:
         os._exit(code)
@@ -109,7 +109,7 @@ def _is_foreign(fd: int) -> bool:
 def _last_words(sock: socket, text: str) -> None:
     """Tell the supervisor why; when even that fails, stderr."""
     try:
-        sock.setblocking(True)
+        sock.settimeout(None)
         sock.sendall(messages.frame(messages.Report("worker-failed", {"level": "error", "traceback": text})))
     except OSError:
         sys.stderr.write(text)

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from socket import socket
 from typing import Any, NoReturn, Protocol
@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from gw.server import channel as messages
 from gw.server.channel import Channel
-from gw.server.slots import KILL_AFTER, LOOP_DEATHS, STACK_SIGNAL, STUCK_AFTER, Exit, Slot, pair
+from gw.server.slots import KILL_AFTER, LOOP_DEATHS, STACK_SIGNAL, STUCK_AFTER, Child, Exit, Slot, pair
 
 ALL_SIGNALS = signal.valid_signals()
 
@@ -38,10 +38,10 @@ class Owner(Protocol):
     log: Log
 
     def become(self, slot: Slot, channel: socket) -> NoReturn: ...
-    def started(self, slot: Slot) -> None: ...
-    def heard(self, slot: Slot, message: messages.ToSupervisor) -> None: ...
-    def ended(self, slot: Slot) -> None: ...
-    def heartbeat(self, slot: Slot) -> int: ...
+    def started(self, child: Child) -> None: ...
+    def heard(self, child: Child, message: messages.ToSupervisor) -> None: ...
+    def ended(self, child: Child) -> None: ...
+    def heartbeat(self, child: Child) -> int: ...
 
 
 class Workers:
@@ -58,9 +58,9 @@ class Workers:
         return f"<Workers {self.slots}>"
 
     @property
-    def living(self) -> list[Slot]:
-        """Slots with a process in them."""
-        return [slot for slot in self.slots if slot.pid is not None]
+    def living(self) -> list[Child]:
+        """The processes there are."""
+        return [slot.child for slot in self.slots if slot.child]
 
     @property
     def looping(self) -> bool:
@@ -69,7 +69,7 @@ class Workers:
 
     def fork(self, slot: Slot) -> None:
         """Start a worker; only from outside the loop."""
-        if self.stopping or slot.pid is not None:
+        if self.stopping or slot.child:
             return
         ours, theirs = pair()
         sys.stdout.flush()
@@ -83,34 +83,32 @@ class Workers:
                 self._owner.become(slot, theirs)
         except OSError as error:  # no memory or no process ids: try again as if it had died
             ours.close()
-            self._owner.log("error", "fork-failed", slot=slot.index, reason=error.strerror)
+            self._owner.log("error", "fork-failed", worker=slot.index, reason=error.strerror)
             self._again(slot, max(1.0, slot.backoff.died(0.0)))
             return
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             gc.unfreeze()
             theirs.close()
-        channel = Channel(self._loop, ours, messages.to_supervisor, partial(self._heard, slot), lambda: None)
-        slot.filled(pid, channel, time.monotonic())
-        self._owner.started(slot)
+        slot.child = Child(slot, pid, Channel(self._loop, ours, messages.to_supervisor, partial(self._heard, slot), lambda: None), time.monotonic())
+        self._owner.started(slot.child)
 
     def fork_all(self) -> None:
         """Fill every empty slot; only from outside the loop."""
         for slot in self.slots:
             self.fork(slot)
 
-    def send(self, message: Struct, slots: Iterable[Slot] | None = None) -> None:
-        """To these workers, or to all that live."""
-        for slot in self.living if slots is None else slots:
-            if slot.channel:
-                slot.channel.send(message)
+    def send(self, message: Struct) -> None:
+        """To all that live."""
+        for child in self.living:
+            child.channel.send(message)
 
     def reap(self) -> None:
         """After SIGCHLD: see which workers have ended."""
-        for slot in self.living:
-            pid, status = os.waitpid(slot.pid, os.WNOHANG)
+        for child in self.living:
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
             if pid:
-                self._ended(slot, Exit.of(status))
+                self._ended(child, Exit.of(status))
 
     def stop(self, seconds: float) -> None:
         """Drain all; none is started again."""
@@ -120,32 +118,35 @@ class Workers:
     def kill(self) -> None:
         """End all at once."""
         self.stopping = True
-        for slot in self.living:
-            os.kill(slot.pid, signal.SIGKILL)
+        for child in self.living:
+            os.kill(child.pid, signal.SIGKILL)
 
     def look(self, now: float) -> None:
         """About once a second: a worker whose loop stands still is logged, made to show its stacks, in the end killed."""
-        for slot in self.living:
-            if not slot.revision:
+        for child in self.living:
+            if not child.revision:
                 continue
-            match slot.pulse.look(self._owner.heartbeat(slot), now):
+            match child.pulse.look(self._owner.heartbeat(child), now):
                 case "stuck":
-                    self._owner.log("error", "worker-stuck", slot=slot.index, pid=slot.pid, seconds=STUCK_AFTER, stacks="stderr")
-                    os.kill(slot.pid, STACK_SIGNAL)
+                    self._owner.log("error", "worker-stuck", worker=child.slot.index, pid=child.pid, seconds=STUCK_AFTER, stacks="stderr")
+                    os.kill(child.pid, STACK_SIGNAL)
                 case "dead":
-                    self._owner.log("error", "worker-killed", slot=slot.index, pid=slot.pid, reason=f"no sign of life for {KILL_AFTER:g} s")
-                    os.kill(slot.pid, signal.SIGKILL)
+                    self._owner.log("error", "worker-killed", worker=child.slot.index, pid=child.pid, reason=f"no sign of life for {KILL_AFTER:g} s")
+                    os.kill(child.pid, signal.SIGKILL)
 
     def _heard(self, slot: Slot, message: Any, _fds: list[int]) -> None:
-        self._owner.heard(slot, message)
+        if slot.child:
+            self._owner.heard(slot.child, message)
 
-    def _ended(self, slot: Slot, how: Exit) -> None:
-        pid, lived = slot.pid, time.monotonic() - slot.started
-        delay = slot.emptied(time.monotonic())
-        planned = self.stopping and how.code == 0
-        self._owner.log("info" if planned else "error", "worker-exited", slot=slot.index, pid=pid, code=how.code, signal=how.signal, lived=round(lived, 3), again_in=None if self.stopping else delay)
-        self._owner.ended(slot)
-        if not self.stopping:
+    def _ended(self, child: Child, how: Exit) -> None:
+        slot, lived = child.slot, time.monotonic() - child.started
+        child.channel.finish()  # its last words
+        slot.child = None
+        delay = None if self.stopping else slot.backoff.died(lived)
+        level = "info" if self.stopping and how.code == 0 else "error"
+        self._owner.log(level, "worker-exited", worker=slot.index, pid=child.pid, code=how.code, signal=how.signal, lived=round(lived, 3), again_in=delay)
+        self._owner.ended(child)
+        if delay is not None:
             slot.restarts += 1
             self._again(slot, delay)
 

@@ -26,24 +26,28 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 # The same inside gw/_fast: kernels, wire, data plane.
 FAST = [
+    # kernels
     {"headers", "slab", "wheel", "hist", "logbuf", "jwt", "openssl", "out"},
     {"regex", "path", "shm", "x509"},
-    {"radix", "pick", "bucket", "tls_context"},
-    {"tls"},
+    {"predicate", "pick", "bucket", "tls_context", "forest", "losers"},
+    {"radix", "tls"},
+    # wire
     {"llhttp"},
     {"h1", "stream"},
+    {"greet"},
+    # data plane
     {"plane"},
+    {"forward", "pool"},
     {"step"},
-    {"pool", "forward"},
-    {"answer", "relay"},
-    {"snapshot"},
+    {"answer", "relay", "tunnel"},
+    {"record", "hooks", "snapshot"},
     {"exchange"},
     {"lane"},
 ]
 FAST_TIER = {module: tier for tier, modules in enumerate(FAST) for module in modules}
 
 PY_FILES = sorted((ROOT / "gw").rglob("*.py"))
-CYTHON_FILES = sorted(file for ending in ("pyx", "pxd") for file in (ROOT / "gw" / "_fast").glob(f"*.{ending}"))
+FAST_FILES = sorted(file for ending in ("pyx", "pxd", "py") for file in (ROOT / "gw" / "_fast").glob(f"*.{ending}") if file.stem != "__init__")
 
 
 def python_imports(source: str) -> Iterator[tuple[int, str]]:
@@ -106,11 +110,12 @@ def test_rooms_import_lower_floors_only(file: Path) -> None:
         assert FLOOR[room] < FLOOR[own], f"{file}:{line}: {own} (floor {FLOOR[own]}) imports {room} (floor {FLOOR[room]})"
 
 
-@pytest.mark.parametrize("file", CYTHON_FILES, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", FAST_FILES, ids=lambda file: file.name)
 def test_fast_has_its_own_order(file: Path) -> None:
     own = file.stem
     assert own in FAST_TIER, f"{file.name}: give the module its tier in this test and in docs/architecture.md"
-    for line, name in cython_imports(file.read_text()):
+    imports = python_imports if file.suffix == ".py" else cython_imports
+    for line, name in imports(file.read_text()):
         if room_of(name) is None:
             continue
         parts = name.split(".")

@@ -111,11 +111,14 @@ def explain(routes: Sequence[Route], question: Question, winner: int, trace: Cal
             ranks[position] = (hosts[position], KINDS.index(route.kind), _path_rank(route, first_of_expression), *route.merit, position)
         else:
             trace(route.index, reason)
-    best = min(ranks, key=ranks.__getitem__, default=None)
-    if (winner if winner >= 0 else None) != (None if best is None else routes[best].index):
-        raise RuntimeError(f"route {winner} was found, but {best and routes[best]} is the best")
+    if not ranks:
+        if winner >= 0:
+            raise RuntimeError(f"route {winner} was found, but no route takes the target")
+        return
+    best = min(ranks, key=ranks.__getitem__)
+    if winner != routes[best].index:
+        raise RuntimeError(f"route {winner} was found, but {routes[best]} is the best")
     for position, rank in ranks.items():
         if position != best:
             trace(routes[position].index, _defeat(rank, ranks[best], winner))
-    if best is not None:
-        trace(winner, "wins")
+    trace(winner, "wins")

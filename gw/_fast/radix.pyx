@@ -479,7 +479,7 @@ cdef int _store_trees(RouterState* state, dict trees, text) except -1:
     return 0
 
 
-cdef int _store_predicate(RouterState* state, uint32_t at, tuple item, text) except -1:
+cdef int _store_predicate(RouterState* state, uint32_t at, item, text) except -1:
     cdef Predicate* p = &state.predicates[at]
     name, op, value, regex = item
     name, value = name.encode(), value.encode()
@@ -496,7 +496,7 @@ cdef int _store_leaves(RouterState* state, list leaves, list methods, text) exce
     cdef uint32_t i, n = 0, at = 0, param = 0
     cdef Candidate* candidate
     routes = [route for leaf in leaves for route in leaf]
-    bits = {name: 1 << number for number, name in enumerate(methods)}
+    bits = {name: number for number, name in enumerate(methods)}
     state.leaves = <Leaf*>_room(len(leaves), sizeof(Leaf))
     state.candidates = <Candidate*>_room(len(routes), sizeof(Candidate))
     state.predicates = <Predicate*>_room(sum(len(route.headers) + len(route.query) for route in routes), sizeof(Predicate))
@@ -507,7 +507,8 @@ cdef int _store_leaves(RouterState* state, list leaves, list methods, text) exce
         for route in leaf:
             candidate = &state.candidates[n]
             candidate.route = route.index
-            candidate.methods = sum(bits[method] for method in route.methods)
+            for method in route.methods:
+                candidate.methods |= <uint64_t>1 << <int>bits[method]
             candidate.predicates = at
             candidate.n_headers = <uint16_t>len(route.headers)
             candidate.n_query = <uint16_t>len(route.query)
@@ -516,8 +517,8 @@ cdef int _store_leaves(RouterState* state, list leaves, list methods, text) exce
             for item in route.headers + route.query:
                 _store_predicate(state, at, item, text)
                 at += 1
-            for number in route.params:
-                state.params[param] = number
+            for position in route.params:
+                state.params[param] = position
                 param += 1
             n += 1
     return 0

@@ -35,7 +35,7 @@ def config(setup: Setup, folder: Path, port: int, origin: int) -> dict[str, Any]
     return found
 
 
-def command(setup: Setup, folder: Path, port: int, origin: int, cpus: set[int]) -> list[str]:
+def command(setup: Setup, folder: Path, port: int, origin: int, _cpus: set[int]) -> list[str]:
     """Write the configuration into `folder`; the command that serves it. gw pins its workers to the cores it was started on."""
     path = folder / "gw.json"
     path.write_text(json.dumps(config(setup, folder, port, origin), indent=1))

@@ -9,7 +9,7 @@ from benchmarks.workloads import Setup, route_prefix
 CONFIG = """global
     nbthread {workers}
     cpu-map auto:1/1-{workers} {cpus}
-    maxconn 16000
+    maxconn 9000
     tune.ssl.default-dh-param 2048
 defaults
     mode http
@@ -30,9 +30,9 @@ backend origin
 
 
 def command(setup: Setup, folder: Path, port: int, origin: int, cpus: set[int]) -> list[str]:
-    """Write the configuration into `folder`; the command that serves it. Raises ValueError for what haproxy has no plain configuration for."""
+    """Write the configuration into `folder`; the command that serves it. Raises SystemExit for what haproxy has no plain configuration for."""
     if setup.hook or setup.log:
-        raise ValueError("haproxy: no hooks and no log to a file here")
+        raise SystemExit("haproxy: no hooks and no log to a file here; choose other --workloads")
     if setup.tls:
         (folder / "both.pem").write_text((folder / "cert.pem").read_text() + (folder / "key.pem").read_text())
     (folder / "routes.map").write_text("".join(f"{route_prefix(index)}/ origin\n" for index in range(setup.routes)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ def wrk(load: Load, url: str, seconds: float, cpus: list[int], arguments: list[s
     script = ["-s", str(LUA / f"{load.script}.lua")] if load.script else []
     argv = ["wrk", "-t1", f"-c{load.connections // len(cpus)}", f"-d{seconds:g}s", "--latency", *fields, *script, url + load.path, "--", *arguments]
     clients = [_spawn(argv, cpu) for cpu in cpus]
-    outcomes = [_parse_wrk(_finish(client)) for client in clients]
+    outcomes = [parse_wrk(_finish(client)) for client in clients]
     return Outcome(
         sum(each.requests for each in outcomes),
         sum(each.rate for each in outcomes),
@@ -60,7 +59,7 @@ def _percentile(ordered: list[int], share: float) -> float:
 
 
 def _spawn(argv: list[str], cpu: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=lambda: os.sched_setaffinity(0, {cpu}))
+    return subprocess.Popen(["taskset", "-c", str(cpu), *argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def _finish(client: subprocess.Popen[str]) -> str:
@@ -70,7 +69,8 @@ def _finish(client: subprocess.Popen[str]) -> str:
     return text
 
 
-def _parse_wrk(text: str) -> Outcome:
+def parse_wrk(text: str) -> Outcome:
+    """Raises RuntimeError when `text` is not what `wrk --latency` prints."""
     socket_errors = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     return Outcome(

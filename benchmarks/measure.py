@@ -139,7 +139,7 @@ class Cell:
 
 def probe(port: int, workload: Workload) -> None:
     """One request before anything is measured: RuntimeError unless the proxy does what the workload says."""
-    context = ssl._create_unverified_context() if workload.setup.tls else None  # noqa: S323  # the certificate was made a moment ago
+    context = ssl._create_unverified_context() if workload.setup.tls else None  # the certificate was made a moment ago
     connection = http.client.HTTPSConnection("127.0.0.1", port, context=context) if context else http.client.HTTPConnection("127.0.0.1", port)
     path = table.route_prefix(workload.setup.routes - 1) + "/items/1" if workload.setup.routes else workload.load.path
     method, body = ("POST", b"u" * UPLOAD) if workload.load.script == "upload" else ("GET", None)
@@ -147,13 +147,13 @@ def probe(port: int, workload: Workload) -> None:
         connection.request(method, path, body, workload.load.fields)
         answer = connection.getresponse()
         got = answer.read()
-        tls = connection.sock and workload.setup.tls and connection.sock.version()
+        version = connection.sock.version() if isinstance(connection.sock, ssl.SSLSocket) else None
     if answer.status != 200 or len(got) != (workload.load.body or table.SMALL):
         raise RuntimeError(f"{workload.name} on port {port}: status {answer.status}, {len(got)} bytes: {got[:300]!r}")
     if workload.setup.hook and got != b"acme":
         raise RuntimeError(f"{workload.name} on port {port}: the hook did not set the field, the origin saw {got!r}")
-    if tls and tls != "TLSv1.3":
-        raise RuntimeError(f"{workload.name} on port {port}: {tls}")
+    if workload.setup.tls and version != "TLSv1.3":
+        raise RuntimeError(f"{workload.name} on port {port}: {version}, not TLSv1.3")
 
 
 def measure_idle(rig: Rig, result: Result, rounds: int) -> None:
@@ -205,7 +205,7 @@ def measure_tail(rig: Rig, result: Result, rounds: int, seconds: float) -> None:
                 stack.callback(server.stop)
                 ports[peer] = server.port
             urls = {peer: f"http://127.0.0.1:{port}" for peer, port in ports.items()}
-            capacity = [load.wrk(workload.load, url, WARM_SECONDS, [rig.load_core], []).rate for url in urls.values()][0]
+            capacity = load.wrk(workload.load, next(iter(urls.values())), WARM_SECONDS, [rig.load_core], []).rate
             for share in table.TAIL_LOADS:
                 _tail_level(rig, result, workload, urls, share, capacity, rounds, seconds)
 

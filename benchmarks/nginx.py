@@ -36,6 +36,7 @@ http {{
     proxy_set_header Connection "";
     proxy_set_header Host $http_host;
     proxy_request_buffering off;
+    client_body_buffer_size 128k;
     upstream origin {{
         server 127.0.0.1:{origin};
         keepalive 512;

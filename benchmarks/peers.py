@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import Callable
 from importlib import import_module
@@ -12,6 +13,8 @@ from benchmarks.workloads import Setup
 
 Command = Callable[[Setup, Path, int, int, set[int]], list[str]]
 KNOWN: dict[str, Command] = {"nginx": nginx.command, "gw": gateway.command, "haproxy": haproxy.command}
+
+CERTIFICATE = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
 
 
 def resolve(text: str) -> dict[str, Command]:
@@ -34,8 +37,7 @@ def _imported(target: str) -> Command:
 def make_certificate(folder: Path) -> None:
     """A self-signed ECDSA P-256 certificate for localhost: cert.pem and key.pem in `folder`."""
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30", "-subj", "/CN=localhost"]
-        + ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")],
+        [*shlex.split(CERTIFICATE), "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")],
         check=True,
         capture_output=True,
     )

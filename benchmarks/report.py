@@ -16,6 +16,7 @@ from benchmarks.results import Result, Row
 README = ROOT / "benchmarks" / "README.md"
 FRONT = ROOT / "README.md"
 FRONT_ROWS = ["plain", "headers", "routes1k", "tls", "churn", "big"]
+BESIDE = ["workload", "peer", "requests/s", "p50 ms", "p99 ms", "PSS MB", "RSS MB", "user", "ticks", "foreign", "errors"]
 WORD = {True: "pass", False: "FAIL", None: ""}
 
 
@@ -27,7 +28,7 @@ def show(result: Result, console: Console) -> None:
             colour = {True: "green", False: "red", None: "dim"}[row.passed]
             table.add_row(row.name, row.title, row.reference, row.judged, row.ratio, row.mark, f"[{colour}]{WORD[row.passed]}[/]")
         console.print(table)
-    beside = Table("workload", "peer", "requests/s", "p50 ms", "p99 ms", "PSS MB", "RSS MB", "user", "ticks", "foreign", "errors", title="beside the figure", title_justify="left")
+    beside = Table(*BESIDE, title="beside the figure", title_justify="left")
     for line in _beside(result):
         beside.add_row(*line)
     console.print(beside)
@@ -35,13 +36,13 @@ def show(result: Result, console: Console) -> None:
 
 def markdown(result: Result) -> str:
     """The tables as kept in benchmarks/README.md."""
-    parts = [_machine(result)]
-    for peer in result.peers[1:]:
-        parts.append(_grid(["workload", "", f"{result.peers[0]}", peer, "ratio", "mark", ""], [_cells(row) for row in results.verdicts(result, peer)]))
-    parts.append("Beside the figure (medians; PSS and RSS over all processes of the peer, `ticks` is the figure by the 10 ms ticks of `stat` over the figure by `schedstat`,"
-        " `foreign` the share of the two cores that something else on the machine used):")
-    parts.append(_grid(["workload", "peer", "requests/s", "p50 ms", "p99 ms", "PSS MB", "RSS MB", "user share", "ticks", "foreign", "errors"], _beside(result)))
-    return "\n\n".join(parts)
+    head = ["workload", "", result.peers[0]]
+    tables = [grid([*head, peer, "ratio", "mark", ""], [_cells(row) for row in results.verdicts(result, peer)]) for peer in result.peers[1:]]
+    beside = (
+        "Beside the figure (medians; PSS and RSS over all processes of the peer, `ticks` is the figure by the 10 ms ticks of `stat` over the figure by `schedstat`,"
+        " `foreign` the share of the two cores that something else on the machine used):"
+    )
+    return "\n\n".join([_machine(result), *tables, beside, grid([*BESIDE], _beside(result))])
 
 
 def publish(result: Result) -> None:
@@ -49,7 +50,7 @@ def publish(result: Result) -> None:
     chart.draw(result, ROOT / "benchmarks" / "cpu")
     fill(README, "wire", markdown(result))
     rows = [row for row in results.verdicts(result, result.peers[-1]) if row.name in FRONT_ROWS]
-    short = _grid(["CPU µs per request", f"{result.peers[0]}", result.peers[-1], "ratio"], [[row.title, row.reference, row.judged, row.ratio.split()[0]] for row in rows])
+    short = grid(["CPU µs per request", f"{result.peers[0]}", result.peers[-1], "ratio"], [[row.title, row.reference, row.judged, row.ratio.split()[0]] for row in rows])
     if FRONT.exists() and "<!-- bench -->" in FRONT.read_text():
         fill(FRONT, "bench", short)
 
@@ -91,7 +92,7 @@ def _cells(row: Row) -> list[str]:
     return [row.name, row.title, row.reference, row.judged, row.ratio, row.mark, WORD[row.passed]]
 
 
-def _grid(head: list[str], lines: list[list[str]]) -> str:
+def grid(head: list[str], lines: list[list[str]]) -> str:
     rule = ["---" if index < 2 and not head[1] else ("--:" if index else "---") for index in range(len(head))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *lines])
 

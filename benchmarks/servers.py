@@ -39,20 +39,19 @@ class Server:
                 self.process.wait()
 
 
-def start(name: str, argv: list[str], cpus: set[int], port: int, folder: Path) -> Server:
+def start(name: str, argv: list[str], cpus: set[int], port: int, folder: Path, seconds: float = START_SECONDS) -> Server:
     """Run `argv` on `cpus` (its children inherit them) and return once it accepts on `port`. Raises RuntimeError with its output otherwise."""
     output = folder / f"{name}.out"
     with output.open("wb") as sink:
         process = subprocess.Popen(
-            argv,
+            ["taskset", "-c", ",".join(map(str, sorted(cpus))), *argv],
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, cpus),
         )
     server = Server(name, process, port, output)
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + seconds
     while not _accepts(port):
         if process.poll() is not None or time.monotonic() > deadline:
             server.stop()

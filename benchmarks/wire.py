@@ -44,13 +44,17 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--peers", default="nginx,gw", help="label=peer or label=module:function, comma separated; the first is the reference")
     parser.add_argument("--out", type=Path, default=machine.ROOT / "benchmarks" / "results", help="folder for the result")
     parser.add_argument("--publish", action="store_true", help="write tables and charts into the README files")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.wanted = options.workloads.split(",")
+    if unknown := set(options.wanted) - set(table.NAMES):
+        parser.error(f"unknown workloads {', '.join(sorted(unknown))}: there are {', '.join(table.NAMES)}")
+    if options.publish and set(options.wanted) != set(table.NAMES):
+        parser.error("--publish needs all workloads: the tables and charts show one run")
+    return options
 
 
 def _run(options: argparse.Namespace, console: Console) -> results.Result:
-    wanted = options.workloads.split(",")
-    if unknown := set(wanted) - set(table.NAMES):
-        raise SystemExit(f"unknown workloads {', '.join(sorted(unknown))}: there are {', '.join(table.NAMES)}")
+    wanted = options.wanted
     commands = peers.resolve(options.peers)
     described = {"rounds": str(options.rounds), "seconds": f"{options.seconds:g}"}
     result = results.Result(datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), machine.facts(), described, list(commands))

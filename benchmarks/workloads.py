@@ -57,7 +57,7 @@ class Workload:
 
 WORKLOADS = [
     Workload("plain", "GET, 64 keep-alive connections, 200 B", mark=0.80),
-    Workload("c512", "the same, 512 connections", load=Load(connections=512, body=SMALL), mark=0.75),
+    Workload("c512", "GET, 512 keep-alive connections, 200 B", load=Load(connections=512, body=SMALL), mark=0.75),
     Workload("headers", "12 request and 10 answer headers, 2 KB", load=Load(path="/headers", fields=BROWSER, body=2 * KIB), mark=0.75),
     Workload("routes1k", "1,000 prefix routes, 5,000 URLs", Setup(routes=1000), Load(script="routes", body=SMALL), mark=0.75, group="routes"),
     Workload("routes10k", "10,000 prefix routes, 5,000 URLs", Setup(routes=10_000), Load(script="routes", body=SMALL), mark=0.75, group="routes"),

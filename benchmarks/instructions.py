@@ -1,0 +1,199 @@
+"""User-space instructions per plain request, counted by callgrind: repeats to the instruction on a busy machine, so it is the gate of `make check`.
+
+One keep-alive connection, a and b requests between two dumps of one running process: (Ir[b] - Ir[a]) / (b - a). Start-up, timers and the dump itself cancel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from platform import libc_ver, machine, python_version
+from statistics import median
+
+from benchmarks import gateway, nginx, report, servers
+from benchmarks.machine import cores
+from benchmarks.workloads import INSTRUCTIONS_MARK, SMALL, Setup
+
+Command = Callable[[Path, int, int], list[str]]
+GOLDEN = Path(__file__).parent / "golden" / "instructions.json"
+FEW, MANY = 500, 1500
+REPEATS = 3
+WARM = 200
+RISE = 0.03
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"  # what wrk sends
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Type: text/plain\r\n"
+    + b"Content-Length: %d\r\nConnection: keep-alive\r\n\r\n" % SMALL
+    + b"s" * SMALL
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
+    parser.add_argument("--gate", action="store_true", help=f"fail when gw needs more than {RISE:.0%} above the golden number")
+    parser.add_argument("--update", action="store_true", help="write the golden numbers of gw and nginx")
+    parser.add_argument("--publish", action="store_true", help="write the table into benchmarks/README.md")
+    parser.add_argument("--peer", choices=["gw", "nginx"], help="measure only this one")
+    parser.add_argument("--functions", type=int, default=0, metavar="N", help="show where the instructions go: the N dearest functions")
+    options = parser.parse_args()
+    if shutil.which("valgrind") is None:
+        sys.exit("benchmarks.instructions: valgrind is missing (Debian: apt-get install valgrind)")
+    if options.gate:
+        return gate(count("gw", options.functions))
+    counts = {peer: count(peer, options.functions) for peer in ([options.peer] if options.peer else ["nginx", "gw"])}
+    for peer, instructions in counts.items():
+        print(f"{peer}: {instructions:,.1f} instructions per plain request")
+    if options.update:
+        keep(counts)
+    if options.publish:
+        report.fill(
+            report.README, "instructions", report.grid(["user-space instructions per plain request", *counts], [["callgrind", *(f"{each:,.0f}" for each in counts.values())]])
+        )
+    return int(counts.get("gw", 0) > INSTRUCTIONS_MARK)
+
+
+def keep(counts: dict[str, float], path: Path = GOLDEN) -> None:
+    """Write the golden numbers with what they were made with."""
+    path.write_text(json.dumps({"per_request": counts, "made_with": toolchain()}, indent=1) + "\n")
+
+
+def gate(instructions: float, path: Path = GOLDEN) -> int:
+    """Exit code: 1 when `instructions` is over the mark, or over the golden number by more than RISE. Another toolchain makes other code: not judged, and said so."""
+    golden = json.loads(path.read_text())
+    expected = golden["per_request"]["gw"]
+    change = instructions / expected - 1
+    print(f"gw: {instructions:,.1f} instructions per plain request, golden {expected:,.1f} ({change:+.2%}), mark {INSTRUCTIONS_MARK:,}")
+    if instructions > INSTRUCTIONS_MARK:
+        print("FAIL: over the mark")
+        return 1
+    if golden["made_with"] != toolchain():
+        print(f"not judged against the golden number: it was made with {golden['made_with']}, this is {toolchain()}")
+        return 0
+    if change > RISE:
+        print("FAIL: over the golden number; find the cause with --functions 30, or accept the cost with --update and a reason in the commit")
+        return 1
+    if change < -RISE:
+        print("cheaper than the golden number: keep the gain with --update")
+    return 0
+
+
+def count(peer: str, functions: int = 0) -> float:
+    """Instructions per request of `peer` ("gw" or "nginx"), median of REPEATS. Raises RuntimeError when it does not start or answer."""
+    folder = Path(tempfile.mkdtemp(prefix="gw-instructions-"))
+    try:
+        with fixed_origin() as origin:
+            return _count(COMMANDS[peer], folder, origin, functions)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _count(command: Command, folder: Path, origin: int, functions: int) -> float:
+    port = servers.free_port()
+    argv = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/count", *command(folder, port, origin)]
+    server = servers.start("callgrind", argv, {cores()[0]}, port, folder, seconds=120)
+    try:
+        with closing(socket.create_connection(("127.0.0.1", port))) as connection:
+            _control(server, "--instr=on")
+            send(connection, WARM)
+            _control(server, "--dump")
+            few, many = zip(*((_counted(server, connection, folder, FEW), _counted(server, connection, folder, MANY)) for _ in range(REPEATS)), strict=True)
+        if functions:
+            print(_annotated(folder, functions))
+    finally:
+        server.stop()
+    return float(median((more - less) / (MANY - FEW) for more, less in zip(many, few, strict=True)))
+
+
+def _counted(server: servers.Server, connection: socket.socket, folder: Path, requests: int) -> int:
+    send(connection, requests)
+    _control(server, "--dump")
+    return int(re.findall(r"^(?:summary|totals): (\d+)", _newest(folder).read_text(), re.MULTILINE)[-1])
+
+
+def _newest(folder: Path) -> Path:
+    return max(folder.glob("count.*"), key=lambda path: int(path.suffix[1:]))
+
+
+def _control(server: servers.Server, action: str) -> None:
+    """Let the process under valgrind do `action`; a dump also sets the counters back to zero."""
+    done = subprocess.run(["callgrind_control", action, str(server.process.pid)], capture_output=True, text=True, check=False)
+    if "OK" not in done.stdout:
+        raise RuntimeError(f"callgrind_control {action}: {done.stdout}{done.stderr}\n{server.output.read_text(errors='replace')[-2000:]}")
+
+
+def _annotated(folder: Path, functions: int) -> str:
+    """The dearest functions of the last dump, instructions per request."""
+    text = subprocess.run(["callgrind_annotate", "--auto=no", "--threshold=100", str(_newest(folder))], capture_output=True, text=True, check=True).stdout
+    lines = re.findall(r"^\s*([\d,]+) \([ \d.]+%\)\s+(\S+:.*)$", text, re.MULTILINE)
+    return "\n".join(f"{int(cost.replace(',', '')) / MANY:10,.1f}  {where}" for cost, where in lines[:functions])
+
+
+def send(connection: socket.socket, requests: int) -> None:
+    """`requests` requests, one after the other. Raises RuntimeError on anything but a 200 that is whole."""
+    for _ in range(requests):
+        connection.sendall(REQUEST)
+        answer = b""
+        while not answer.endswith(b"s" * SMALL):
+            piece = connection.recv(65536)
+            answer += piece
+            if not piece or not answer.startswith(b"HTTP/1.1 200"[: len(answer)]):
+                raise RuntimeError(f"unexpected answer: {answer[:300]!r}")
+
+
+@contextmanager
+def fixed_origin() -> Iterator[int]:
+    """An origin that answers every request with the same bytes in one write, so that no instruction of the proxy depends on the origin's timing; yields its port."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=_accept, args=(listening,), daemon=True).start()
+    with closing(listening):
+        yield listening.getsockname()[1]
+
+
+def _accept(listening: socket.socket) -> None:
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except OSError:  # closed: the measurement is over
+            return
+        threading.Thread(target=_answer, args=(connection,), daemon=True).start()
+
+
+def _answer(connection: socket.socket) -> None:
+    """Answer until the proxy goes away; a request here has no body and comes in one piece."""
+    with closing(connection):
+        while connection.recv(65536):
+            connection.sendall(ANSWER)
+
+
+def toolchain() -> dict[str, str]:
+    """What the number depends on besides the source."""
+    compiler = subprocess.run(["cc", "-dumpfullversion"], capture_output=True, text=True, check=False).stdout.strip()
+    found = {"cc": compiler, "libc": " ".join(libc_ver()), "machine": machine(), "python": python_version()}
+    return found | {name: version(name) for name in ("cython", "httptools", "uvloop")}
+
+
+def _gw(folder: Path, port: int, origin: int) -> list[str]:
+    path = Path(gateway.command(Setup(), folder, port, origin, set())[-1])
+    return [sys.executable, "-m", "benchmarks.single", str(path)]
+
+
+def _nginx(folder: Path, port: int, origin: int) -> list[str]:
+    return [*nginx.command(Setup(), folder, port, origin, {cores()[0]}), "-g", "master_process off;"]
+
+
+COMMANDS: dict[str, Command] = {"gw": _gw, "nginx": _nginx}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,6 +6,7 @@ PYTHON := $(shell for p in $(PYTHON) python3 python3.13 python3.12 python3.11 py
 BIN = $(VENV)/bin
 SOURCES = $(wildcard gw/_fast/*.pyx gw/_fast/*.pxd gw/_fast/*.h) setup.py
 FUZZ_SECONDS ?= 60
+PORT ?= 8080
 
 .PHONY: help setup build run test quick check bench asan fuzz trace clean
 
@@ -46,7 +47,7 @@ setup: $(VENV)/.setup build
 build: build/.release
 
 run: setup
-	@$(BIN)/gw demo
+	@$(BIN)/gw demo --port $(PORT)
 
 test: setup $(VENV)/.packages-test
 	$(BIN)/python -m pytest

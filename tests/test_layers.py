@@ -29,7 +29,8 @@ FAST = [
     # kernels
     {"headers", "slab", "wheel", "hist", "logbuf", "jwt", "openssl", "out"},
     {"regex", "path", "shm", "x509"},
-    {"predicate", "pick", "bucket", "tls_context", "forest", "losers"},
+    {"predicate", "pick", "bucket", "tls_context", "forest"},
+    {"losers"},
     {"radix", "tls"},
     # wire
     {"llhttp"},

@@ -27,7 +27,7 @@ class TicketKeys:
     def __repr__(self) -> str:
         return f"<TicketKeys {len(self._keys)} used, next in {self.due_in():.0f} s>"
 
-    def keys(self) -> list[bytes]:
+    def all(self) -> list[bytes]:
         """For ServerContext: the current one first, then the next, then the previous ones."""
         return [self._keys[0], self._next, *self._keys[1:]]
 
@@ -36,7 +36,7 @@ class TicketKeys:
         return max(0.0, self._since + self._period - self._clock())
 
     def rotate(self) -> bool:
-        """Move on when the period is over; True when `keys` changed and workers must be told. After a long sleep nothing old stays."""
+        """Move on when the period is over; True when `all` changed and workers must be told. After a long sleep nothing old stays."""
         turns = int((self._clock() - self._since) // self._period)
         for _ in range(min(turns, PREVIOUS + 2)):
             self._keys = [self._next, *self._keys][: PREVIOUS + 1]

@@ -53,7 +53,7 @@ def test_verified_connection(certs: SimpleNamespace, version: ssl.TLSVersion) ->
     ],
 )
 def test_verification(certs: SimpleNamespace, cert: str, name: str, reason: str | None) -> None:
-    ours, theirs = serve(getattr(certs, cert), ClientContext(ca=certs.ca.cert), name)
+    ours, _ = serve(getattr(certs, cert), ClientContext(ca=certs.ca.cert), name)
     if reason is None:
         assert ours.state == OK
         assert ours.tls.info()["verified"]

@@ -84,6 +84,9 @@ class Wire:
     def close(self) -> None:
         self.sock.close()
 
+    def __del__(self) -> None:  # a scenario that fails half way leaves its connections behind
+        self.sock.close()
+
 
 async def connect(port: int, host: str = "127.0.0.1", source: str | None = None, receive_buffer: int = 0) -> Wire:
     """A client connection. `receive_buffer` in bytes makes a slow reader felt at once."""
@@ -114,6 +117,7 @@ def answer(body: bytes, status: str = "200 OK", *fields: str) -> bytes:
 
 
 Script = Callable[[Wire, Request], Awaitable[bool]]  # returns whether the connection goes on
+Raw = Callable[[Wire], Awaitable[bool]]  # as Script, but gets the connection before anything is parsed; chosen by the start of the target
 
 
 class Origin:
@@ -127,7 +131,7 @@ class Origin:
         self.sock.setblocking(False)
         self.port: int = self.sock.getsockname()[1]
         self.scripts: dict[str, Script] = {}
-        self.raw_scripts: dict[bytes, Callable[[Wire], Awaitable[None]]] = {}  # by start of the target; they get the connection before anything is parsed
+        self.raw_scripts: dict[bytes, Raw] = {}
         self.wires: set[Wire] = set()
         self.tasks: set[asyncio.Task] = set()
         self.accepted = 0
@@ -187,15 +191,13 @@ class Origin:
                 await wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             raw = self.raw_script(wire.buffer)
             if raw:
-                await raw(wire)
-                return False
+                return await raw(wire)
             if not await wire.fill():
                 return False
         request, end = taken
         raw = self.raw_script(request.raw)
         if raw:
-            await raw(wire)
-            return False
+            return await raw(wire)
         wire.buffer = wire.buffer[end:]
         request.connection = wire.number
         self.seen.append(request)
@@ -205,7 +207,7 @@ class Origin:
         await wire.send(self.default(request))
         return request.keep_alive
 
-    def raw_script(self, buffer: bytes) -> Callable[[Wire], Awaitable[None]] | None:
+    def raw_script(self, buffer: bytes) -> Raw | None:
         if not self.raw_scripts or b"\r\n\r\n" not in buffer:
             return None
         target = buffer.split(b" ", 2)[1]

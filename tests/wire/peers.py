@@ -232,6 +232,7 @@ frontend f
   http-request set-header X-Forwarded-For %[src]
   http-request set-header X-Real-IP %[src]
   http-request replace-path /api/(.*) /\\1 if {{ req.hdr(host) -i strip.test }}
+  http-request disable-l7-retry if !METH_GET
   use_backend dead if {{ path_beg /dead }}
   default_backend origin
 backend origin

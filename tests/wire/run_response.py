@@ -35,12 +35,13 @@ def install(case: ResponseCase, origin: Origin, mode: str, settled: asyncio.Even
     async def script(wire: Wire, _: Request) -> bool:
         return await play(wire, case, mode, settled)
 
-    async def early(wire: Wire) -> None:
+    async def early(wire: Wire) -> bool:
         origin.seen.append(Request("1.1", [], method="POST", target="/r"))
-        await wire.until(b"\r\n\r\n")
-        await play(wire, case, mode, settled)
-        if case.then == "keep":
-            await wire.rest(PATIENCE)
+        head = await wire.until(b"\r\n\r\n")
+        goes_on = await play(wire, case, mode, settled)
+        if goes_on:
+            await wire.exactly(int(head.lower().split(b"content-length: ")[1].split(b"\r")[0]))
+        return goes_on
 
     origin.forget()
     origin.greeting = case.greeting

@@ -30,7 +30,7 @@ cdef struct LogBuf:
     uint64_t* dropped           # lines lost
     uint64_t own_lines
     uint64_t own_dropped
-    int64_t second              # of the cached time text; -1: none
+    int64_t second              # of the cached time text; INT64_MIN: none
     char time_text[32]          # 2026-11-24T03:50:28.
 
 

@@ -6,7 +6,7 @@ from gw._fast.shm cimport EndpointState
 
 cdef enum:                      # Picker.mode
     PICK_ROUND_ROBIN = 0        # smooth weighted round robin: shares follow the weights, and turns are spread out
-    PICK_LEAST_REQUEST = 1      # equal weights: the less busy of two chosen at random; unequal ones: round robin over weight / (inflight + 1)
+    PICK_LEAST_REQUEST = 1      # equal weights: the less busy of two chosen at random; unequal ones: round robin, unless a random other one is freer by its weight
 
 
 cdef struct Choice:             # one endpoint as the picker sees it

@@ -1,0 +1,78 @@
+"""Counters, histograms and endpoint state in one mapping that a supervisor and its workers share."""
+
+from typing import Any, final
+
+WORKER_FIELDS: tuple[str, ...]
+"""Names of a worker's figures, gauges first."""
+WORKER_GAUGES: tuple[str, ...]
+
+@final
+class Segment:
+    """Make it before forking: a child shares the memory of its parent's object. Memory is taken when it is first written.
+
+    ValueError when a size is below 1, MemoryError when the address space is not to be had.
+    """
+
+    def __init__(self, workers: int, routes_max: int, endpoints_max: int) -> None: ...
+    @property
+    def worker_count(self) -> int: ...
+    @property
+    def mapped_bytes(self) -> int:
+        """Address space, not memory."""
+
+    def route_slot(self, key: bytes) -> int:
+        """The slot of a route, the same in every process; claimed for good when it is new. OverflowError when all are taken.
+
+        The key is the route's name in UTF-8. What no route took counts under the empty key.
+        """
+
+    def endpoint_slot(self, key: bytes) -> int:
+        """As route_slot; the key is the endpoint's address as configured."""
+
+    def find_route(self, key: bytes) -> int | None:
+        """The slot if it is claimed."""
+
+    def find_endpoint(self, key: bytes) -> int | None: ...
+    def occupancy(self) -> dict[str, tuple[int, int]]:
+        """Slots taken and slots there are, of `routes` and `endpoints`."""
+
+    def route_totals(self, slot: int) -> dict[str, Any]:
+        """A route's counters over all workers. `requests` by status // 100, `by_reason` by index of gw.errors.REASONS, `latency` and `origin` as Histogram."""
+
+    def workers(self) -> list[dict[str, int]]:
+        """WORKER_FIELDS of every worker slot."""
+
+    def endpoint(self, slot: int) -> dict[str, int]:
+        """State and counters of an endpoint; `down_until_ms` is on CLOCK_MONOTONIC."""
+
+    def reset_gauges(self, worker: int) -> None:
+        """The worker is dead: zero its gauges and give back what it held of endpoints. Call it before its slot is filled again."""
+
+    def set_worker(self, worker: int, **values: int) -> None:
+        """Set figures by name. ValueError for an unknown one."""
+
+    def count(
+        self,
+        worker: int,
+        slot: int,
+        status: int,
+        *,
+        latency_us: int = 0,
+        origin_us: int | None = None,
+        bytes_in: int = 0,
+        bytes_out: int = 0,
+        reason: int | None = None,
+        retries: int = 0,
+    ) -> None:
+        """Count one exchange as the data plane does."""
+
+    def endpoint_begin(self, worker: int, slot: int) -> None: ...
+    def endpoint_end(self, worker: int, slot: int) -> None: ...
+    def endpoint_connected(self, slot: int) -> None: ...
+    def endpoint_failed(self, slot: int, now_ms: int, fails_limit: int, eject_ms: int) -> bool:
+        """Count a failure; True when this one put the endpoint down."""
+
+    def endpoint_ok(self, slot: int) -> None:
+        """It answered: up at once."""
+
+def _repeat(segment: Segment, slot: int, times: int) -> None: ...

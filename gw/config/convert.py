@@ -42,7 +42,7 @@ def whole(items: Any) -> Iterator[tuple[int, Any]]:
 def convert(raw: Any, kind: type[T], pointer: str = "$") -> T:
     """Plain values as a struct, such as the config of a policy. Raises ConfigError whose problems carry pointers that begin with `pointer`."""
     problems: list[Problem] = []
-    value = read(_nodes(raw, Position("", 0, 0)), kind, pointer, problems)
+    value: T = read(_nodes(raw, Position("", 0, 0)), kind, pointer, problems)
     if problems:
         raise ConfigError(problems)
     return value
@@ -182,9 +182,9 @@ def _union_reader(hint: Any, union: Any) -> Reader:
 def shape_of(hint: Any) -> type | None:
     """list or dict (structs too) for what has members, None for a scalar."""
     base = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-    if get_origin(base) in (list, dict):
-        return get_origin(base)
-    return dict if isinstance(base, type) and issubclass(base, Struct) else None
+    if get_origin(base) is list:
+        return list
+    return dict if get_origin(base) is dict or (isinstance(base, type) and issubclass(base, Struct)) else None
 
 
 def _leaf_reader(hint: Any, members: list[Any]) -> Reader:
@@ -246,7 +246,7 @@ def _mismatch(hint: Any, node: Node, pointer: str, problems: list[Problem]) -> A
 def _mismatch_hint(hint: Any, node: Node) -> str | None:
     base = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     choices = [str(each) for member in (base, *get_args(base)) if get_origin(member) is Literal for each in get_args(member)]
-    if choices and isinstance(node.value, str) and not node.filled:
+    if choices and isinstance(node.value, str):
         near = nearest(node.value, choices)
         return f"did you mean '{near}'?" if near else None
     if base is str and isinstance(node.value, int | float):
@@ -261,7 +261,7 @@ def _shown(node: Node) -> str:
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
     if node.filled:
-        return "the value of a variable or file"
+        return "other text"
     written = node.text if node.text is not None and value is not None else "null" if value is None else f'"{value}"' if isinstance(value, str) else str(value)
     return written if len(written) <= 60 else f"{written[:57]}..."
 

@@ -112,7 +112,8 @@ def _certificate(certificate: Certificate, base: Path, pointer: str, purpose: ss
 
 
 def _bad_pair(certificate: Certificate, base: Path, pointer: str, error: ssl.SSLError) -> Problem:
-    if error.reason == "KEY_VALUES_MISMATCH":
+    # The last two: keys of different kinds, such as RSA and ECDSA.
+    if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
         return Problem(message=f"the key '{certificate.key}' does not belong to the certificate '{certificate.cert}'", pointer=f"{pointer}.key")
     if error.reason in ("EE_KEY_TOO_SMALL", "CA_MD_TOO_WEAK", "CA_KEY_TOO_SMALL"):
         return Problem(message=f"'{certificate.cert}' is too weak for OpenSSL: {error.reason.lower().replace('_', ' ')}", pointer=f"{pointer}.cert")
@@ -150,7 +151,7 @@ def _validity(server: ssl.SSLContext, certificate: Certificate, base: Path, poin
         yield Problem(message=f"the certificate '{certificate.cert}' expires in {int(left // 86400)} days, on {shown['notAfter']}", pointer=pointer, severity="warning")
 
 
-def _handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> dict:
+def _handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> dict[str, object]:
     """The certificate that the server shows. Raises ssl.SSLError."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     sides = [client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True)]
@@ -163,7 +164,7 @@ def _handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> dict:
                 waiting.remove(side)
             except ssl.SSLWantReadError:
                 continue
-    return sides[0].getpeercert() or {}
+    return dict(sides[0].getpeercert() or {})
 
 
 def _written(config: Config, base: Path) -> Iterator[Problem]:

@@ -52,7 +52,7 @@ def _parts(hint: Any) -> tuple[Any, dict[str, Any]]:
     """The bare type, and what msgspec says about the annotation: description, bounds of length."""
     if get_origin(hint) is not Annotated:
         return hint, {}
-    described = {}
+    described: dict[str, Any] = {}
     for meta in get_args(hint)[1:]:
         if isinstance(meta, Meta):
             described |= {"description": meta.description} if meta.description else {}
@@ -76,7 +76,7 @@ def _leaf(hint: Any) -> dict[str, Any]:
     made = msgspec.json.schema(hint, schema_hook=_unit)
     if made.get("type") not in ("integer", "number", "boolean"):
         return made
-    outside = {key: made.pop(key) for key in ("description", "title") if key in made}
+    outside: dict[str, Any] = {key: made.pop(key) for key in ("description", "title") if key in made}
     return {**outside, "anyOf": [made, _VARIABLE]}
 
 

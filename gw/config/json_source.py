@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from json.decoder import scanstring
-from typing import Any
 
 from gw.config.node import Node, Position
 from gw.config.yaml_source import DEPTH_MAX, scalar
 from gw.errors import ConfigError, Problem
 
-_TOKEN = re.compile(r'[\s,:]*(?:([{}\[\]])|(")|([^\s,:{}\[\]"]+))', re.ASCII)
+_TOKEN = re.compile(r'[{}\[\]]|"[^"\\]*(?:\\.[^"\\]*)*"|[^\s,:{}\[\]"]+', re.ASCII)
+_NOT_NUMBERS = ("NaN", "Infinity", "-Infinity")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -33,61 +32,57 @@ class _Positions:
     """Walks over the tokens of a valid text."""
 
     def __init__(self, text: str, file: str) -> None:
-        self.text = text
         self.file = file
+        self.tokens = _TOKEN.finditer(text)
         self.lines = [0, *(match.end() for match in re.finditer("\n", text))]
         self.problems: list[Problem] = []
 
     def tree(self) -> Node:
-        root, _ = self._value(0, 0)
+        root = self._value(next(self.tokens), 0)
         if self.problems:
             raise ConfigError(self.problems)
         return root
 
-    def _at(self, offset: int) -> Position:
-        line = bisect_right(self.lines, offset)
-        return Position(self.file, line, offset - self.lines[line - 1] + 1)
-
-    def _value(self, offset: int, depth: int) -> tuple[Node, int]:
-        match = _TOKEN.match(self.text, offset)
-        at = self._at(match.start(match.lastindex))
-        if match[3]:
-            if match[3] in ("NaN", "Infinity", "-Infinity"):
-                self._fail(at, f"this is not JSON: {match[3]}")
-            return Node(scalar(match[3]), at, match[3]), match.end()
-        if match[2]:
-            text, end = self._string(match.end())
-            return Node(text, at), end
+    def _value(self, token: re.Match[str], depth: int) -> Node:
+        at, text = self._at(token), token[0]
+        if text[0] == '"':
+            return Node(self._string(token), at)
+        if text[0] not in "[{":
+            if text in _NOT_NUMBERS:
+                self._fail(at, f"this is not JSON: {text}")
+            return Node(scalar(text), at, text)
         if depth >= DEPTH_MAX:
             self._fail(at, f"nested more than {DEPTH_MAX} deep")
             raise ConfigError(self.problems)
-        return self._object(match.end(), at, depth) if match[1] == "{" else self._array(match.end(), at, depth)
+        return self._object(at, depth) if text == "{" else self._array(at, depth)
 
-    def _array(self, offset: int, at: Position, depth: int) -> tuple[Node, int]:
+    def _array(self, at: Position, depth: int) -> Node:
         items: list[Node] = []
-        while (match := _TOKEN.match(self.text, offset))[1] != "]":
-            item, offset = self._value(offset, depth + 1)
-            items.append(item)
-        return Node(items, at), match.end()
+        while (token := next(self.tokens))[0] != "]":
+            items.append(self._value(token, depth + 1))
+        return Node(items, at)
 
-    def _object(self, offset: int, at: Position, depth: int) -> tuple[Node, int]:
-        members: dict[str, Any] = {}
+    def _object(self, at: Position, depth: int) -> Node:
+        members: dict[str, Node] = {}
         keys: dict[str, Position] = {}
-        while (match := _TOKEN.match(self.text, offset))[1] != "}":
-            key_at = self._at(match.start(2))
-            key, offset = self._string(match.end())
-            child, offset = self._value(offset, depth + 1)
+        while (token := next(self.tokens))[0] != "}":
+            key, key_at = self._string(token), self._at(token)
+            child = self._value(next(self.tokens), depth + 1)
             if key in members:
                 self._fail(key_at, f"duplicate key '{key}'", f"first written at {keys[key]}")
             else:
                 members[key], keys[key] = child, key_at
-        return Node(members, at, keys=keys), match.end()
+        return Node(members, at, keys=keys)
 
-    def _string(self, offset: int) -> tuple[str, int]:
-        text, end = scanstring(self.text, offset)
+    def _string(self, token: re.Match[str]) -> str:
+        text: str = json.loads(token[0])
         if _LONE_SURROGATE.search(text):
-            self._fail(self._at(offset - 1), "half of a surrogate pair is not a character")
-        return text, end
+            self._fail(self._at(token), "half of a surrogate pair is not a character")
+        return text
+
+    def _at(self, token: re.Match[str]) -> Position:
+        line = bisect_right(self.lines, token.start())
+        return Position(self.file, line, token.start() - self.lines[line - 1] + 1)
 
     def _fail(self, at: Position, message: str, hint: str | None = None) -> None:
         self.problems.append(Problem(message=message, file=at.file, line=at.line, column=at.column, hint=hint))

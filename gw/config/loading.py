@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -37,7 +38,7 @@ class Loaded(Struct, kw_only=True):
         """Where the value at a pointer such as `$.routes[0].path` was written."""
         return locate(self.root, pointer)
 
-    def problem(self, pointer: str, message: str, hint: str | None = None, severity: str = "error") -> Problem:
+    def problem(self, pointer: str, message: str, hint: str | None = None, severity: Literal["error", "warning"] = "error") -> Problem:
         """A problem with its file, line and column."""
         return self.place(Problem(message=message, pointer=pointer, hint=hint, severity=severity))
 
@@ -92,8 +93,8 @@ def _files(path: Path) -> list[Path]:
         if not path.is_dir():
             return [path]
         found = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES and not each.name.startswith(".") and each.is_file())
-    except (OSError, ValueError) as error:
-        raise ConfigError([Problem(message=f"cannot read: {error}", file=str(path))]) from None
+    except OSError as error:
+        raise ConfigError([Problem(message=f"cannot read: {error.strerror}", file=str(path))]) from None
     if not found:
         raise ConfigError([Problem(message=f"no file that ends in {', '.join(SUFFIXES)} in this folder", file=str(path))])
     return found
@@ -132,7 +133,8 @@ def _loaded(texts: list[tuple[Path, str | Problem]], base: Path, environ: Mappin
     root = _merged([each for each in roots if each is not None], name, problems)
     if any(each is None for each in roots) and problems:
         raise ConfigError(_sorted(problems))
-    config = read(root, Config, "$", shape := [])
+    shape: list[Problem] = []
+    config: Config = read(root, Config, "$", shape)
     problems += shape
     problems += (each for each in _rules(config, base, shape) if each.severity == "error")
     if problems:
@@ -158,14 +160,14 @@ def _root(file: Path, text: str | Problem, problems: list[Problem]) -> Node | No
     if isinstance(text, Problem):
         problems.append(text)
         return None
-    source = {".json": json_source, ".toml": toml_source}.get(file.suffix, yaml_source)
+    parse: Callable[[str, str], Node | None] = {".json": json_source.parse, ".toml": toml_source.parse}.get(file.suffix, yaml_source.parse)
     try:
-        root = source.parse(text, str(file))
+        root = parse(text, str(file))
     except ConfigError as error:
         problems += error.problems
         return None
     if root is None or root.value is None:
-        return Node({}, Position(str(file), 1, 1), keys={})
+        return Node({}, Position(str(file), 1, 1))
     if not isinstance(root.value, dict):
         problems.append(Problem(message="expected a mapping at the top, such as `listeners:`", file=root.at.file, line=root.at.line, column=root.at.column))
         return None
@@ -174,7 +176,7 @@ def _root(file: Path, text: str | Problem, problems: list[Problem]) -> Node | No
 
 def _merged(roots: list[Node], name: str, problems: list[Problem]) -> Node:
     if not roots:
-        return Node({}, Position(name, 1, 1), keys={})
+        return Node({}, Position(name, 1, 1))
     whole = roots[0]
     for root in roots[1:]:
         whole, clashes = merge(whole, root)
@@ -197,4 +199,6 @@ def _placed(problem: Problem, root: Node) -> Problem:
 
 
 def _sorted(problems: Iterable[Problem]) -> list[Problem]:
-    return sorted(dict.fromkeys(problems), key=lambda each: (each.file, each.line, each.column))
+    """By place; what an alias repeats, once."""
+    once = {(each.file, each.line, each.column, each.message): each for each in problems}
+    return [once[key] for key in sorted(once)]

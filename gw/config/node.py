@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct
@@ -30,6 +32,9 @@ class Unfilled(Struct, gc=False):
     flaws: list[tuple[str, str | None]]
 
 
+_NO_KEYS: Mapping[str, Position] = MappingProxyType({})
+
+
 class Node(Struct, gc=False):
     """One value: a dict or list of further nodes, or a scalar.
 
@@ -40,7 +45,7 @@ class Node(Struct, gc=False):
     value: Any
     at: Position
     text: str | None = None
-    keys: dict[str, Position] | None = None
+    keys: Mapping[str, Position] = _NO_KEYS
     filled: bool = False
 
 
@@ -67,7 +72,7 @@ def locate(root: Node, pointer: str, at_key: bool = False) -> Position:
         members = node.value
         if not _has(members, key):
             return at
-        key_at = node.keys[key] if node.keys and key in node.keys else None
+        key_at = node.keys.get(str(key))
         node = members[key]
         at = key_at or node.at
     return at if at_key else node.at
@@ -83,7 +88,8 @@ def merge(first: Node, second: Node, pointer: str = "$") -> tuple[Node, list[tup
         return Node([*first.value, *second.value], first.at), []
     if not (isinstance(first.value, dict) and isinstance(second.value, dict)) or _SERVICE.fullmatch(pointer):
         return first, [(pointer, first.at, second.at)]
-    members, keys, clashes = dict(first.value), {**(second.keys or {}), **(first.keys or {})}, []
+    clashes: list[tuple[str, Position, Position]] = []
+    members, keys = dict(first.value), {**second.keys, **first.keys}
     for key, child in second.value.items():
         name = join(pointer, key)
         members[key], found = merge(members[key], child, name) if key in members else (child, [])

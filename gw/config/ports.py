@@ -7,6 +7,7 @@ import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from gw.config.address import Bind, parse_bind
 from gw.config.model import Config
@@ -64,7 +65,7 @@ def _try_all_addresses(port: int) -> None:
         _listen(probe, ("", port))
 
 
-def _listen(probe: socket.socket, address: tuple) -> None:
+def _listen(probe: socket.socket, address: Any) -> None:
     # SO_REUSEADDR: connections of the past in TIME_WAIT do not count. Two such sockets may both bind; only one may listen.
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     probe.bind(address)

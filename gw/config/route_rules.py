@@ -43,10 +43,10 @@ def check_route(route: Route, pointer: str) -> Iterator[Problem]:
 
 def check_host_sent(host: str, pointer: str) -> Iterator[Problem]:
     """`host` of a service or route: a word or a literal Host."""
-    name, port = re.fullmatch(r"(.*?)(:[0-9]{1,5})?", host, re.DOTALL).groups()
+    name, colon, port = host.rpartition(":") if re.search(r":[0-9]{1,5}$", host) else (host, "", "")
     flaw = host_flaw(name)
-    if flaw or (port and not 0 < int(port[1:]) < 65536):
-        yield Problem(message=flaw or f"port '{port[1:]}' is not a number from 1 to 65535", pointer=pointer, hint="expected preserve, endpoint, or a literal host")
+    if flaw or (colon and not 0 < int(port) < 65536):
+        yield Problem(message=flaw or f"port '{port}' is not a number from 1 to 65535", pointer=pointer, hint="expected preserve, endpoint, or a literal host")
 
 
 def check_field_name(name: str, pointer: str, at_key: bool = True) -> Iterator[Problem]:
@@ -99,9 +99,9 @@ def _match(route: Route, pointer: str) -> Iterator[Problem]:
     for kind in ("path", "exact"):
         yield from _path(getattr(route, kind), f"{pointer}.{kind}")
     if route.regex is not None:
-        _, flaw = regex_parameters(route.regex)
-        if flaw:
-            yield Problem(message=flaw, pointer=f"{pointer}.regex")
+        _, message = regex_parameters(route.regex)
+        if message:
+            yield Problem(message=message, pointer=f"{pointer}.regex")
 
 
 _FIELD_VALUE_RULE = "control characters (CR, LF, NUL) and white space at the ends are not allowed"

@@ -160,7 +160,7 @@ def _same_match(config: Config) -> Iterator[Problem]:
         seen.setdefault(key, pointer)
 
 
-def _match_key(route: Route) -> tuple:
+def _match_key(route: Route) -> tuple[object, ...]:
     path = ("exact", route.exact) if route.exact is not None else ("regex", route.regex) if route.regex is not None else ("path", route.path or "/")
     hosts = frozenset(host.lower() for host in _texts(route.hosts))
     headers = frozenset((name.lower(), value) for name, value in route.headers.items())

@@ -38,9 +38,9 @@ class Duration(float):
 
     def __str__(self) -> str:
         if self and self < 1:
-            return f"{self * 1000:g}ms"
+            return f"{self * 1000:.12g}ms"
         unit, factor = next(((unit, factor) for unit, factor in (("d", 86400), ("h", 3600), ("m", 60)) if self and self % factor == 0), ("s", 1))
-        return f"{self / factor:g}{unit}"
+        return f"{self / factor:.12g}{unit}"
 
 
 class Size(int):

@@ -81,15 +81,17 @@ def _advice(problem: str) -> str | None:
 class _Open:
     """A mapping or list whose end has not been read yet."""
 
-    __slots__ = ("anchor", "first_count", "height", "key", "key_at", "merges", "node")
+    __slots__ = ("anchor", "first_count", "height", "key", "key_at", "keys", "merges", "node")
 
     def __init__(self, node: Node, anchor: str | None, count: int) -> None:
         self.node = node
+        self.keys: dict[str, Position] = {}
+        node.keys = self.keys
         self.anchor = anchor
         self.first_count = count
         self.height = 0
         self.key: str | None = None
-        self.key_at: Position | None = None
+        self.key_at = node.at
         self.merges: list[Node] = []
 
 
@@ -139,22 +141,22 @@ class _Builder:
             self._stop(event, f"nested more than {DEPTH_MAX} deep")
         if self._expects_key():
             self._stop(event, "a mapping or list cannot be a key")
-        node = Node({}, at, keys={}) if isinstance(event, yaml.MappingStartEvent) else Node([], at)
+        node = Node({} if isinstance(event, yaml.MappingStartEvent) else [], at)
         self._stack.append(_Open(node, event.anchor, self._count))
-        self._anchors.pop(event.anchor, None)
+        self._anchors.pop(event.anchor or "", None)
 
     def _end(self) -> None:
         done = self._stack.pop()
         for merged in done.merges:
             for key, child in merged.value.items():
                 if key not in done.node.value:
-                    done.node.value[key], done.node.keys[key] = child, merged.keys[key]
+                    done.node.value[key], done.keys[key] = child, merged.keys[key]
         if done.anchor:
             self._anchors[done.anchor] = (done.node, self._count - done.first_count + 1, done.height + 1)
         self._place(done.node, None, done.height + 1)
 
     def _alias(self, event: yaml.AliasEvent) -> None:
-        node, size, height = self._anchors.get(event.anchor) or self._stop(event, f"no anchor &{event.anchor} before this alias")
+        node, size, height = self._anchors.get(event.anchor or "") or self._stop(event, f"no anchor &{event.anchor} before this alias")
         if len(self._stack) + height > DEPTH_MAX:
             self._stop(event, f"nested more than {DEPTH_MAX} deep")
         self._count += size
@@ -191,16 +193,16 @@ class _Builder:
             if not all(isinstance(each.value, dict) for each in merged):
                 self._fail(node.at, "<< takes a mapping, or a list of mappings", "such as `<<: *name`")
         elif key in parent.node.value:
-            self._fail(parent.key_at, f"duplicate key '{key}'", f"first written at {parent.node.keys[key]}")
+            self._fail(parent.key_at, f"duplicate key '{key}'", f"first written at {parent.keys[key]}")
         else:
-            parent.node.value[key], parent.node.keys[key] = node, parent.key_at
+            parent.node.value[key], parent.keys[key] = node, parent.key_at
 
     def _expects_key(self) -> bool:
         return bool(self._stack) and isinstance(self._stack[-1].node.value, dict) and self._stack[-1].key is None
 
     def _at(self, event: yaml.Event) -> Position:
         mark = event.start_mark
-        return Position(self.file, mark.line + 1, mark.column + 1)
+        return Position(self.file, mark.line + 1, mark.column + 1) if mark else Position(self.file, 1, 1)
 
     def _fail(self, at: Position, message: str, hint: str | None = None) -> None:
         self.problems.append(Problem(message=message, file=at.file, line=at.line, column=at.column, hint=hint))

@@ -1,5 +1,6 @@
 """Contexts: certificates by SNI, ALPN, tickets, client certificates."""
 import hashlib
+import os
 
 cimport cython
 from libc.stdlib cimport calloc, free
@@ -221,6 +222,34 @@ cdef class Context:
         return 0
 
 
+@cython.final
+@cython.internal
+cdef class SystemStore:
+    """The system's authorities, read once and again when they change: parsing the bundle takes 0.1 s, too long for each context of each reload."""
+    cdef X509_STORE* store      # owned
+    cdef object stamp           # modification times of what `store` was read from
+
+    cdef X509_STORE* current(self) except NULL:
+        cdef X509_STORE* fresh
+        file = os.environ.get((<bytes>X509_get_default_cert_file_env()).decode(), os.fsdecode(<bytes>X509_get_default_cert_file()))
+        folder = os.environ.get((<bytes>X509_get_default_cert_dir_env()).decode(), os.fsdecode(<bytes>X509_get_default_cert_dir()))
+        stamp = [(path, os.stat(path).st_mtime_ns if os.path.exists(path) else 0) for path in (file, *folder.split(os.pathsep))]
+        if stamp == self.stamp:
+            return self.store
+        fresh = X509_STORE_new()
+        if fresh == NULL or not X509_STORE_set_default_paths(fresh):
+            X509_STORE_free(fresh)
+            raise ValueError(f"the system's authorities cannot be loaded: {openssl_reason()}")
+        ERR_clear_error()       # a system without a bundle file has its folder
+        X509_STORE_free(self.store)
+        self.store = fresh
+        self.stamp = stamp
+        return fresh
+
+
+cdef SystemStore SYSTEM = SystemStore()
+
+
 cdef bytes _alpn_wire(object alpn):
     wire = b"".join(bytes([len(name)]) + name.encode("ascii") for name in alpn)
     if len(wire) > ALPN_MAX:
@@ -345,8 +374,8 @@ cdef SSL_CTX* client_context(bint verify, object ca, object certificate, object 
         context.use(Chain(certificate[0], "client certificate"), Key(certificate[1], "client private key"))
     if ca is not None:
         context.trust(Chain(ca, "CA"))
-    elif verify and not SSL_CTX_set_default_verify_paths(context.ctx):
-        raise ValueError(f"the system's authorities cannot be loaded: {openssl_reason()}")
+    elif verify:
+        SSL_CTX_set1_cert_store(context.ctx, SYSTEM.current())
     SSL_CTX_set_verify(context.ctx, SSL_VERIFY_PEER if verify else SSL_VERIFY_NONE, NULL)
     if wire:
         SSL_CTX_set_alpn_protos(context.ctx, <const unsigned char*><const char*>wire, <unsigned int>len(wire))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -75,6 +76,16 @@ def test_a_pinned_certificate_is_an_authority_for_itself(certs: SimpleNamespace)
 
 def test_the_systems_authorities_do_not_know_ours(certs: SimpleNamespace) -> None:
     assert serve(certs.a, ClientContext(), "a.example")[0].tls.failure() == "certificate"
+
+
+def test_the_systems_authorities_are_read_again_when_they_change(certs: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tmp_path / "bundle.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    for file, expected in ((certs.other.cert, ERROR), (certs.ca.cert, OK), (None, ERROR)):
+        bundle.unlink(missing_ok=True)
+        if file:
+            bundle.write_bytes(file.read_bytes())
+        assert serve(certs.a, ClientContext(), "a.example")[0].state == expected
 
 
 def test_no_name_no_verification_no_connection(certs: SimpleNamespace) -> None:

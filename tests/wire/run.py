@@ -87,8 +87,9 @@ async def send_case(wire: Wire, case: Case, mode: str, reader: Reader) -> None:
                     if reader.interims or reader.finals or reader.ended:
                         break
                     await asyncio.sleep(0.005)
-                piece, sent = piece[case.wait_at - sent :], case.wait_at
-            await wire.send(piece)
+                await wire.send(piece[case.wait_at - sent :])
+            else:
+                await wire.send(piece)
             sent += len(piece)
             await asyncio.sleep(0.004 if mode == "split" else 0)
         if case.half_close:

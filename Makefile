@@ -33,7 +33,7 @@ $(VENV)/.packages-test: .ci/packages $(VENV)/.packages-build
 $(VENV)/.setup: pyproject.toml $(VENV)/.packages-build
 	@echo "gw: setting up $(VENV)"
 	@[ -x $(BIN)/python ] || $(or $(PYTHON),python3) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check "setuptools>=68" wheel "cython>=3.1,<3.4"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check "setuptools>=77" wheel "cython>=3.1,<3.4"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e ".[dev]"
 	@touch $@
 

@@ -11,6 +11,7 @@ cdef void client_timeout(Conn* client, uint32_t events) noexcept nogil
 cdef void client_close(Conn* client) noexcept nogil              # an idle or finished one
 cdef bint clients_reclaim(LaneState* lane) noexcept nogil
 # Host, path, route and plan of a parsed head: R_NONE, or the reason it is refused. `trace` as in router_find.
+cdef uint8_t fault_reason(uint8_t fault) noexcept nogil          # R_* of a FAULT_*
 cdef uint8_t exchange_route(Exchange* x, void* trace) noexcept nogil
 cdef void exchange_abort(Exchange* x, uint8_t by, uint8_t reason) noexcept nogil      # both sides are cut
 cdef void exchange_tunnel_ended(Exchange* x) noexcept nogil      # LaneState.tunnel_ended

@@ -106,7 +106,7 @@ cdef void _free(Exchange* x) noexcept nogil:
         buf_give(&lane.reactor.slab, x.trailers)
     if x.answer_buf != NULL:
         buf_give(&lane.reactor.slab, x.answer_buf)
-    if x.view != NULL or x.task != NULL:
+    if x.view != NULL or x.parked != NULL:
         lane.release_python(x)
     x.snapshot.users -= 1
     x.generation += 1
@@ -461,10 +461,10 @@ cdef void _head_more(Exchange* x) noexcept nogil:
     x.flags |= X_CLOSE | X_DONE_UP
     buf.start = buf.end
     client.lingers = 1
-    _refuse(x, _fault_reason(x.request.fault))
+    _refuse(x, fault_reason(x.request.fault))
 
 
-cdef uint8_t _fault_reason(uint8_t fault) noexcept nogil:
+cdef uint8_t fault_reason(uint8_t fault) noexcept nogil:
     if fault == FAULT_VERSION:
         return R_UNSUPPORTED_VERSION
     if fault == FAULT_HEAD_SIZE:
@@ -943,7 +943,7 @@ cdef void _up_moved(Exchange* x, int code) noexcept nogil:
     else:
         client.lingers = 1
         x.flags |= X_CLOSE
-        _refuse(x, R_BODY_TOO_LARGE if code == RELAY_TOO_LARGE else _fault_reason(x.up.fault))
+        _refuse(x, R_BODY_TOO_LARGE if code == RELAY_TOO_LARGE else fault_reason(x.up.fault))
 
 
 cdef bint _origin_drained(Exchange* x) noexcept nogil:

@@ -123,7 +123,7 @@ cdef void put_template(Exchange* x, const Template* template, Out* out) noexcept
 cdef void _put_joined(Exchange* x, Out* out) noexcept nogil:
     # {rest} starts with a slash; a template that ends in one before it must not double it.
     cdef uint32_t at = x.match.prefix_len
-    if out.p > out.start and out.p[-1] == c"/" and x.path[at] == c"/":
+    if out.p > out.start and (out.p - 1)[0] == c"/" and x.path[at] == c"/":
         at += 1
     put(out, x.path + at, x.path_len - at)
 

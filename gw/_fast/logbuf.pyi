@@ -8,7 +8,7 @@ LOG_MIN: int
 class Log:
     """Lines for a borrowed descriptor; at least 64 KiB are held before lines are dropped. Flushing never blocks on a non-blocking one."""
 
-    def __init__(self, fd: int, capacity: int = ...) -> None: ...
+    def __new__(cls, fd: int, capacity: int = ...) -> Log: ...
     def write(self, line: bytes) -> bool:
         """Take a line, which ends with a line feed; False when it was dropped. Only a full buffer is flushed on the way."""
 

@@ -429,10 +429,10 @@ def _repeat_escape(bytes text not None, uint64_t times):
     cdef uint32_t n = <uint32_t>len(text)
     cdef const char* source = text
     cdef char* out = <char*>malloc(6 * n + 1)
-    cdef uint64_t i
+    cdef uint64_t _
     if out == NULL:
         raise MemoryError
     with nogil:
-        for i in range(times):
+        for _ in range(times):
             log_escape(out, source, n)
     free(out)

@@ -11,7 +11,7 @@ MODES: dict[str, int]
 class Balancer:
     """Picks among endpoints given as (key, weight); the modes are those of `Service.balance`. KeyError for another mode."""
 
-    def __init__(self, segment: Segment, endpoints: Sequence[tuple[bytes, int]], mode: str, seed: int = 1) -> None: ...
+    def __new__(cls, segment: Segment, endpoints: Sequence[tuple[bytes, int]], mode: str, seed: int = 1) -> Balancer: ...
     def pick(self, now_ms: int, tried: Iterable[int] = ()) -> int:
         """Index of an endpoint that is not in `tried` and, while there is one, not down; -1 when every one with a weight was tried.
 

@@ -80,8 +80,8 @@ cdef int32_t least_busy(Picker* p, int64_t now_ms, uint64_t tried) noexcept nogi
 
 cdef int32_t less_busy_of_two(Picker* p, int64_t now_ms, uint64_t tried) noexcept nogil:
     cdef int32_t first = -1, i
-    cdef int draws
-    for draws in range(DRAWS):
+    cdef int _
+    for _ in range(DRAWS):
         i = <int32_t>draw(p, p.n)
         if i == first or not open_to(p.choices + i, i, now_ms, tried):
             continue
@@ -149,9 +149,9 @@ cdef class Balancer:
 
 
 def _repeat(Balancer balancer not None, uint64_t times):
-    cdef uint64_t i
+    cdef uint64_t _
     cdef int64_t total = 0
     with nogil:
-        for i in range(times):
+        for _ in range(times):
             total += pick(&balancer.picker, 1, 0)
     return total

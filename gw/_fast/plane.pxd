@@ -275,7 +275,7 @@ cdef struct Exchange:
     int64_t answered_us         # head of the answer
     int64_t connect_us          # duration
     uint32_t flags
-    uint32_t generation         # counts the uses of this memory: a late completion of a hook names the one it meant
+    uint32_t generation         # counts the uses of this memory
     uint32_t step               # next request step
     uint16_t status
     uint8_t by                  # BY_*
@@ -312,7 +312,7 @@ cdef struct Exchange:
     uint32_t arena_cap
     Answer own
     PyObject* view              # owned: the Python view of this exchange, if a hook asked
-    PyObject* task              # owned: the asyncio task of a parked hook
+    PyObject* parked            # owned: what waits for the task of an asynchronous hook
     char id[64]
     char host[256]              # lower case, no port
     char path_inline[484]
@@ -349,6 +349,6 @@ cdef struct LaneState:
     uint8_t paused              # out of descriptors: accepting stops until one is free
     int64_t paused_ms
     int64_t hook_warn_us
-    void (*release_python)(Exchange* x) noexcept nogil   # set by the lane: gives back view and task, cancels the task
+    void (*release_python)(Exchange* x) noexcept nogil   # set by the lane: gives back view and parked, cancels the task
     void (*tunnel_ended)(Exchange* x) noexcept nogil     # set by exchange: both sides of a tunnel are done
     PyObject* owner             # borrowed: the Lane object

@@ -40,7 +40,7 @@ cdef extern from *:
     void atomic_store_u64 "gw_store_u64"(uint64_t* p, uint64_t v) noexcept nogil
     int32_t atomic_add_i32 "gw_add_i32"(int32_t* p, int32_t v) noexcept nogil        # the new value
     uint64_t atomic_add_u64 "gw_add_u64"(uint64_t* p, uint64_t v) noexcept nogil     # the new value
-    uint64_t atomic_claim_u64 "gw_claim_u64"(uint64_t* p, uint64_t v) noexcept nogil # 0 -> v; what was there before: 0 when it is ours now
+    uint64_t atomic_claim_u64 "gw_claim_u64"(uint64_t* p, uint64_t v) noexcept nogil  # 0 -> v; what was there before: 0 when it is ours now
 
 
 cdef enum:

@@ -376,9 +376,9 @@ cdef void _add_words(uint64_t* into, const uint64_t* words, size_t n) noexcept n
 def _repeat(Segment segment not None, int slot, uint64_t times):
     cdef EndpointState* state = shm_endpoint(segment, slot)
     cdef EndpointShare* share = shm_share(segment, 0, slot)
-    cdef uint64_t i
+    cdef uint64_t _
     with nogil:
-        for i in range(times):
+        for _ in range(times):
             endpoint_begin(state, share)
             endpoint_ok(state)
             endpoint_end(state, share)

@@ -1,0 +1,464 @@
+cimport cython
+import asyncio
+import inspect
+import traceback
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdlib cimport realloc
+from libc.string cimport memcpy
+
+from gw._fast.answer cimport R_HOOK_FAILED, R_NONE, reason_text
+from gw._fast.exchange cimport exchange_resume
+from gw._fast.forward cimport client_address, edit_push
+from gw._fast.headers cimport FIELD_DROP, H_FORWARDED, H_X_FORWARDED_OTHER, TOKEN, Head, same_name
+from gw._fast.plane cimport BY_GATEWAY, BY_ORIGIN, EDIT_ADD, EDIT_REMOVE, EDIT_SET, STEP_ANSWER, STEP_NEXT, STEP_PARK, X_ANSWERED, Edit, Edits
+from gw._fast.step cimport Step
+from gw._fast.stream cimport clock_us
+
+cdef object _get_running_loop = asyncio.get_running_loop
+cdef enum: ARENA_FIRST = 512
+
+
+cdef class Response:
+    """What a hook answers by itself. `headers` maps names to a value or a list of values; the body is bytes, or text sent as UTF-8."""
+    cdef public int status
+    cdef public object headers
+    cdef public object body
+
+    def __init__(self, status: int, body: bytes | str = b"", headers: dict | None = None) -> None:
+        if not 200 <= status <= 599:
+            raise ValueError(f"status {status} is not in 200..599")
+        self.status = status
+        self.body = body
+        self.headers = headers or {}
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"
+
+
+@cython.final
+cdef class Headers:
+    """Fields of a head, names in any case. Reading sees what was received and, behind it, this exchange's edits; writing edits what is sent on."""
+    cdef Request request
+    cdef bint answer            # of the origin's answer
+
+    cdef Head* head(self) except NULL:
+        return &self.request.alive().answer_head if self.answer else &self.request.alive().head
+
+    cdef Edits* edits(self) except NULL:
+        return &self.request.alive().client_edits if self.answer else &self.request.alive().origin_edits
+
+    cdef bint _edited(self, const Head* head, const char* name, uint32_t n):
+        """A set or remove of this exchange hides what was received."""
+        cdef const Edits* edits = self.edits()
+        cdef uint32_t i
+        for i in range(edits.n):
+            if edits.items[i].op != EDIT_ADD and edits.items[i].name_len == n and same_name(edits.items[i].name, name, n):
+                return True
+        return False
+
+    cdef list _values(self, str name, bint first):
+        cdef const Head* head = self.head()
+        cdef const Edits* edits = self.edits()
+        cdef bytes wanted = name.encode("latin-1")
+        cdef const char* text = PyBytes_AS_STRING(wanted)
+        cdef uint32_t n = len(wanted)
+        cdef uint32_t i
+        cdef list found = []
+        if edits.n == 0 or not self._edited(head, text, n):
+            for i in range(head.n_fields):
+                if head.fields[i].name_len == n and _believed(head, i, self.answer, self.request) and same_name(head.base + head.fields[i].name, text, n):
+                    found.append(PyBytes_FromStringAndSize(head.base + head.fields[i].value, head.fields[i].value_len).decode("latin-1"))
+                    if first:
+                        return found
+        for i in range(edits.n):
+            if edits.items[i].op != EDIT_REMOVE and edits.items[i].name_len == n and same_name(edits.items[i].name, text, n):
+                found.append(PyBytes_FromStringAndSize(edits.items[i].value, edits.items[i].value_len).decode("latin-1"))
+        return found
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """The first value, or the default."""
+        cdef list found = self._values(name, True)
+        return found[0] if found else default
+
+    def get_all(self, name: str) -> list:
+        return self._values(name, False)
+
+    def __getitem__(self, name: str) -> str:
+        cdef list found = self._values(name, True)
+        if not found:
+            raise KeyError(name)
+        return found[0]
+
+    def __contains__(self, name: str) -> bool:
+        return bool(self._values(name, True))
+
+    def __setitem__(self, name: str, value: str) -> None:
+        _edit(self.request.alive(), self.edits(), EDIT_SET, name, value)
+
+    def add(self, name: str, value: str) -> None:
+        _edit(self.request.alive(), self.edits(), EDIT_ADD, name, value)
+
+    def __delitem__(self, name: str) -> None:
+        _edit(self.request.alive(), self.edits(), EDIT_REMOVE, name, "")
+
+    def items(self) -> list:
+        """(name, value) as received, without this exchange's edits."""
+        cdef const Head* head = self.head()
+        cdef uint32_t i
+        return [(PyBytes_FromStringAndSize(head.base + head.fields[i].name, head.fields[i].name_len).decode("latin-1"),
+                 PyBytes_FromStringAndSize(head.base + head.fields[i].value, head.fields[i].value_len).decode("latin-1"))
+                for i in range(head.n_fields) if _believed(head, i, self.answer, self.request)]
+
+    def __repr__(self) -> str:
+        return f"<Headers {self.items()!r}>"
+
+
+cdef bint _believed(const Head* head, uint32_t i, bint answer, Request request):
+    """Forwarding fields of an untrusted client are not shown to hooks, as they are not sent to origins."""
+    return answer or not H_FORWARDED <= head.fields[i].id <= H_X_FORWARDED_OTHER or request.x.client.trusted
+
+
+cdef const char* _keep(Exchange* x, bytes text) except NULL:
+    """A copy in the exchange's arena, which is one block: it may only grow while nothing points into it."""
+    cdef uint32_t n = len(text)
+    cdef char* grown
+    cdef char* at
+    cdef uint32_t cap = x.arena_cap
+    while cap < x.arena_used + n + 1:
+        cap = cap * 2 if cap else ARENA_FIRST
+    if cap != x.arena_cap:
+        grown = <char*>realloc(x.arena, cap)
+        if grown == NULL:
+            raise MemoryError
+        _move(&x.origin_edits, x.arena, x.arena_used, grown)
+        _move(&x.client_edits, x.arena, x.arena_used, grown)
+        x.arena = grown
+        x.arena_cap = cap
+    at = x.arena + x.arena_used
+    memcpy(at, PyBytes_AS_STRING(text), n)
+    at[n] = 0
+    x.arena_used += n + 1
+    return at
+
+
+cdef void _move(Edits* edits, const char* start, uint32_t n, const char* to) noexcept nogil:
+    cdef uint32_t i
+    for i in range(edits.n):
+        if start <= edits.items[i].name < start + n:
+            edits.items[i].name = to + (edits.items[i].name - start)
+        if start <= edits.items[i].value < start + n:
+            edits.items[i].value = to + (edits.items[i].value - start)
+
+
+cdef bytes _checked_name(str name):
+    cdef bytes raw = name.encode("latin-1")
+    cdef const char* text = PyBytes_AS_STRING(raw)
+    cdef Py_ssize_t i
+    if not raw:
+        raise ValueError("a field name is empty")
+    for i in range(len(raw)):
+        if not TOKEN[<uint8_t>text[i]]:
+            raise ValueError(f"{name!r} is not a field name (RFC 9110 section 5.1)")
+    return raw
+
+
+cdef bytes _checked_value(str value):
+    cdef bytes raw = value.encode("latin-1")
+    cdef const char* text = PyBytes_AS_STRING(raw)
+    cdef Py_ssize_t i
+    for i in range(len(raw)):
+        if (<uint8_t>text[i] < 32 and text[i] != c"\t") or text[i] == 127:
+            raise ValueError(f"{value!r} holds a control character: it cannot be a field value")
+    return raw
+
+
+cdef _edit(Exchange* x, Edits* edits, uint8_t op, str name, str value):
+    cdef bytes raw_name = _checked_name(name)
+    cdef bytes raw_value = _checked_value(value)
+    cdef const char* kept_value
+    cdef const char* kept_name
+    if name.lower() in ("connection", "content-length", "transfer-encoding", "host", "upgrade", "keep-alive", "te", "trailer", "proxy-connection"):
+        raise ValueError(f"{name} frames or routes the message: a hook cannot edit it")
+    # One block for both, so that the second copy cannot move the first unseen.
+    kept_name = _keep(x, raw_name + raw_value)
+    kept_value = kept_name + len(raw_name)
+    if not edit_push(edits, op, kept_name, len(raw_name), kept_value, len(raw_value)):
+        raise MemoryError
+
+
+@cython.freelist(64)
+@cython.final
+cdef class Request:
+    """An exchange as hooks see it, read when asked. It is dead once the exchange has ended: any use then raises RuntimeError."""
+    cdef Exchange* x            # borrowed; NULL once the exchange has ended
+    cdef dict _state
+    cdef object __weakref__
+
+    cdef Exchange* alive(self) except NULL:
+        if self.x == NULL:
+            raise RuntimeError("the exchange has ended")
+        return self.x
+
+    @property
+    def id(self) -> str:
+        return PyBytes_FromStringAndSize(self.alive().id, self.x.id_len).decode("latin-1")
+
+    @property
+    def method(self) -> str:
+        return PyBytes_FromStringAndSize(self.alive().head.base + self.x.request.method.off, self.x.request.method.len).decode("latin-1")
+
+    @property
+    def path(self) -> str:
+        """Normalised, still percent-encoded: the path that was routed and that is forwarded."""
+        return PyBytes_FromStringAndSize(self.alive().path, self.x.path_len).decode("latin-1")
+
+    @property
+    def query(self) -> str:
+        """Without '?'; percent-encoded as sent."""
+        return PyBytes_FromStringAndSize(self.alive().head.base + self.x.query.off, self.x.query.len).decode("latin-1") if self.alive().has_query else ""
+
+    @property
+    def host(self) -> str:
+        """Lower case, without port."""
+        return PyBytes_FromStringAndSize(self.alive().host, self.x.host_len).decode("latin-1")
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.alive().secure else "http"
+
+    @property
+    def client(self) -> str:
+        """Address of the first peer that is not a trusted proxy."""
+        cdef uint32_t n = 0
+        cdef const char* text = client_address(self.alive(), &n)
+        return PyBytes_FromStringAndSize(text, n).decode("latin-1")
+
+    @property
+    def route(self) -> str:
+        return PyBytes_FromStringAndSize(self.alive().plan.name, self.x.plan.name_len).decode()
+
+    @property
+    def params(self) -> list:
+        """Values of the route's path parameters, in the order it names them; percent-encoded as sent."""
+        cdef uint32_t i
+        return [PyBytes_FromStringAndSize(self.alive().path + self.x.match.params[i].off, self.x.match.params[i].len).decode("latin-1") for i in range(self.x.match.n_params)]
+
+    @property
+    def headers(self) -> Headers:
+        """Of the request; edits go to the origin."""
+        cdef Headers headers = Headers.__new__(Headers)
+        self.alive()
+        headers.request = self
+        headers.answer = False
+        return headers
+
+    @property
+    def response_headers(self) -> Headers:
+        """Of the answer; edits go to the client."""
+        cdef Headers headers = Headers.__new__(Headers)
+        self.alive()
+        headers.request = self
+        headers.answer = True
+        return headers
+
+    @property
+    def status(self) -> int:
+        """Of the answer; 0 before there is one."""
+        return self.alive().status
+
+    @property
+    def by(self) -> str:
+        """Who made the answer: origin, gateway, client (it went away), or nobody yet."""
+        return ("", "origin", "gateway", "client")[self.alive().by]
+
+    @property
+    def reason(self) -> str:
+        """Why gw answered by itself, from the closed list of reasons."""
+        return (<const char*>reason_text(self.alive().reason).name).decode() if self.alive().reason else ""
+
+    @property
+    def state(self) -> dict:
+        """For hooks to leave things to each other; lives as long as the exchange."""
+        if self._state is None:
+            self._state = {}
+        return self._state
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.path} {self.id}>" if self.x != NULL else "<Request, ended>"
+
+
+cdef Request _view(Exchange* x):
+    cdef Request view
+    if x.view != NULL:
+        return <Request>x.view
+    view = Request.__new__(Request)
+    view.x = x
+    x.view = <PyObject*>view
+    Py_INCREF(view)
+    return view
+
+
+cdef void hooks_release(Exchange* x) noexcept nogil:
+    with gil:
+        _release(x)
+
+
+cdef _release(Exchange* x):
+    cdef Request view
+    cdef Parked parked
+    if x.view != NULL:
+        view = <Request>x.view
+        x.view = NULL
+        view.x = NULL
+        Py_DECREF(view)
+    if x.parked != NULL:
+        parked = <Parked>x.parked
+        x.parked = NULL
+        parked.x = NULL
+        parked.task.cancel()
+        Py_DECREF(parked)
+
+
+cdef int _run_request(void* self, Exchange* x) noexcept nogil:
+    with gil:
+        return (<PythonStep>self)._call(x, (<PythonStep>self).on_request, (<PythonStep>self).request_async, True)
+
+
+cdef int _run_response(void* self, Exchange* x) noexcept nogil:
+    with gil:
+        return (<PythonStep>self)._call(x, (<PythonStep>self).on_response, (<PythonStep>self).response_async, False)
+
+
+cdef int _run_done(void* self, Exchange* x) noexcept nogil:
+    with gil:
+        return (<PythonStep>self)._call(x, (<PythonStep>self).on_done, False, False)
+
+
+@cython.final
+cdef class PythonStep(Step):
+    """Calls a policy's Python hooks. An `async def` hook parks its exchange until it is done; `done` must be a plain function."""
+    cdef object on_request
+    cdef object on_response
+    cdef object on_done
+    cdef object report
+    cdef bint request_async
+    cdef bint response_async
+
+    def __init__(self, name: str, request=None, response=None, done=None) -> None:
+        Step.__init__(self, name)
+        self.on_request = request
+        self.on_response = response
+        self.on_done = done
+        self.request_async = inspect.iscoroutinefunction(request)
+        self.response_async = inspect.iscoroutinefunction(response)
+        if inspect.iscoroutinefunction(done):
+            raise TypeError(f"policy {name}: the hook `done` runs after the exchange and cannot be async")
+        self.request.self = self.response.self = self.done.self = <void*>self
+        if request is not None:
+            self.request.run = _run_request
+        if response is not None:
+            self.response.run = _run_response
+        if done is not None:
+            self.done.run = _run_done
+
+    def attach(self, report) -> None:
+        """Where failures go: report(event, fields)."""
+        self.report = report
+
+    cdef int _call(self, Exchange* x, hook, bint waits, bint may_answer):
+        cdef int64_t began = clock_us()
+        cdef int verdict = STEP_NEXT
+        x.lane.stats.hook_calls += 1
+        if waits and x.by == BY_GATEWAY:
+            return STEP_NEXT            # an answer of our own leaves at once: nothing waits in front of it
+        try:
+            if waits:
+                self._start(x, hook(_view(x)), may_answer)
+                return STEP_PARK
+            verdict = self._take(x, hook(_view(x)), may_answer)
+        except Exception as error:      # the task's border of a hook: logged with traceback and the policy's name
+            verdict = self._failed(x, error, may_answer)
+        if clock_us() - began > x.lane.hook_warn_us:
+            x.lane.stats.hook_slow += 1
+            self.report("hook-slow", {"policy": self.name, "blocked_ms": (clock_us() - began) // 1000, "request_id": _view(x).id})
+        return verdict
+
+    cdef int _failed(self, Exchange* x, error, bint may_answer):
+        x.lane.stats.hook_errors += 1
+        self.report("hook-failed", {"policy": self.name, "error": repr(error), "request_id": _view(x).id, "traceback": "".join(traceback.format_exception(error))})
+        if may_answer:
+            x.own.reason = R_HOOK_FAILED
+            return STEP_ANSWER
+        return STEP_NEXT
+
+    cdef int _take(self, Exchange* x, answer, bint may_answer) except -1:
+        """None: go on. A Response: it is the answer."""
+        cdef Response response
+        cdef bytes fields, body
+        cdef const char* kept
+        if answer is None:
+            return STEP_NEXT
+        if not may_answer or not isinstance(answer, Response):
+            raise TypeError(f"policy {self.name}: a request hook returns None or a Response, other hooks None; got {type(answer).__name__}")
+        response = answer
+        body = response.body.encode() if isinstance(response.body, str) else response.body
+        fields = _field_lines(response.headers)
+        kept = _keep(x, fields + body)
+        x.own.status = response.status
+        x.own.fields = kept
+        x.own.fields_len = len(fields)
+        x.own.body = kept + len(fields)
+        x.own.body_len = len(body)
+        x.own.by_hook = 1
+        return STEP_ANSWER
+
+    cdef _start(self, Exchange* x, coroutine, bint may_answer):
+        cdef Parked parked = Parked.__new__(Parked)
+        parked.step = self
+        parked.x = x
+        parked.may_answer = may_answer
+        parked.task = _get_running_loop().create_task(coroutine)
+        parked.task.add_done_callback(parked.finished)
+        x.parked = <PyObject*>parked
+        Py_INCREF(parked)
+
+
+cdef bytes _field_lines(headers):
+    lines = []
+    for name, values in headers.items():
+        for value in [values] if isinstance(values, str) else values:
+            lines.append(_checked_name(name) + b": " + _checked_value(value) + b"\r\n")
+    return b"".join(lines)
+
+
+@cython.final
+cdef class Parked:
+    """An exchange that waits for a task."""
+    cdef PythonStep step
+    cdef Exchange* x            # borrowed; NULL once the exchange has ended and cancelled us
+    cdef object task
+    cdef bint may_answer
+
+    def finished(self, task) -> None:
+        cdef Exchange* x = self.x
+        cdef int verdict
+        if x == NULL:
+            return
+        self.x = NULL
+        x.parked = NULL
+        Py_DECREF(self)
+        if task.cancelled():
+            verdict = self.step._failed(x, asyncio.CancelledError(), self.may_answer)
+        elif task.exception() is not None:
+            verdict = self.step._failed(x, task.exception(), self.may_answer)
+        else:
+            try:
+                verdict = self.step._take(x, task.result(), self.may_answer)
+            except (TypeError, ValueError) as error:
+                verdict = self.step._failed(x, error, self.may_answer)
+        with nogil:
+            exchange_resume(x, verdict)

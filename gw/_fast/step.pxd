@@ -1,0 +1,11 @@
+"""Base class of compiled policies, and the one every gateway needs: header edits."""
+from gw._fast.plane cimport Exchange, StepCall
+
+
+cdef class Step:
+    # What the plan calls, without the GIL; run is NULL where the policy has nothing to do. A subclass sets them when it is built
+    # and points `self` at memory that lives as long as the object.
+    cdef StepCall request
+    cdef StepCall response
+    cdef StepCall done
+    cdef readonly str name      # of the policy, for logs and gw explain

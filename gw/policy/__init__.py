@@ -1,0 +1,10 @@
+"""Rules on exchanges: one file each, with its Config, its build() and nothing else. base.py is the contract.
+
+Not here: the order in which they run (that is what the operator wrote), and where they are attached (gw.runtime).
+"""
+
+from gw._fast.hooks import Request, Response
+from gw.policy.base import Hooks, Tools
+from gw.policy.registry import BUILTIN, Policy, find
+
+__all__ = ["BUILTIN", "Hooks", "Policy", "Request", "Response", "Tools", "find"]

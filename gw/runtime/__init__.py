@@ -1,0 +1,10 @@
+"""From a config to a snapshot that workers run, and the same snapshot asked offline what it would do.
+
+Not here: swapping it in (gw.server), serving it (gw._fast). Start with compile.py.
+"""
+
+from gw._fast.snapshot import Snapshot
+from gw.runtime.compile import compile_snapshot
+from gw.runtime.explain import Decision, Loser, decide
+
+__all__ = ["Decision", "Loser", "Snapshot", "compile_snapshot", "decide"]

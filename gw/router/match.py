@@ -31,11 +31,7 @@ class RouteMatch(Struct, frozen=True):
 
 def path_flags(rules: PathRules) -> int:
     """The flags of path_normalise for these rules."""
-    return (
-        (ENCODED_SLASH_KEEP if rules.encoded_slash == "keep" else 0)
-        | (PARAMETERS_KEEP if rules.parameters == "keep" else 0)
-        | (MERGE_SLASHES if rules.merge_slashes else 0)
-    )
+    return (ENCODED_SLASH_KEEP if rules.encoded_slash == "keep" else 0) | (PARAMETERS_KEEP if rules.parameters == "keep" else 0) | (MERGE_SLASHES if rules.merge_slashes else 0)
 
 
 def read_match(route: Route, pointer: str, flags: int) -> tuple[RouteMatch, list[Problem]]:

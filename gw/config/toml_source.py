@@ -3,7 +3,6 @@ array the position is that of its key."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import tomllib
@@ -60,7 +59,16 @@ def _places(text: str, file: str) -> dict[Path, Position]:
 
 
 def _parts(dotted: str) -> list[str]:
-    return [json.loads(part) if part[0] == '"' and "\\U" not in part else part.strip("'\"") for part in re.findall(_KEY, dotted)]
+    return [_name(part) for part in re.findall(_KEY, dotted)]
+
+
+def _name(part: str) -> str:
+    if part[0] not in "\"'":
+        return part
+    try:
+        return next(iter(tomllib.loads(f"{part}=0")))
+    except tomllib.TOMLDecodeError:
+        return part  # no key at all, but a line inside a multi-line string
 
 
 def _inside_items(parts: list[str], items: dict[Path, int], opens_item: bool) -> Path:

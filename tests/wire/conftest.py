@@ -39,3 +39,8 @@ def bench() -> Iterator[Bench]:
         finally:
             peer.remove()
             runner.run(origin.__aexit__())
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> None:
+    """The origin of the session keeps the proxy's idle connections from one case to the next; `bench` closes them at the end."""

@@ -30,6 +30,7 @@ class Job:
     origins: list[int]
     dead: int = 0
     workers: int = 1
+    bind: str = "127.0.0.1"
     answer_timeout: float = 2.0
     head_timeout: float = 8.0
     idle_timeout: float = 8.0
@@ -44,6 +45,7 @@ class Peer:
     """A running proxy. `port` is its plain listener."""
 
     name = ""
+    graceful = signal.SIGTERM  # ends it once its exchanges are done
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -128,7 +130,7 @@ class Gw(Peer):
         protected = {"path": "/admin", "respond": {"status": 403, "body": "no"}}
         here = {"service": "origin"}
         return {
-            "listeners": [{"bind": f"127.0.0.1:{self.port}"}],
+            "listeners": [{"bind": f"{job.bind}:{self.port}"}],
             "services": {
                 "origin": {"endpoints": [f"127.0.0.1:{port}" for port in job.origins], "timeouts": {"answer": f"{job.answer_timeout}s"}},
                 "dead": {"endpoints": [f"127.0.0.1:{job.dead or free_port()}"]},
@@ -172,7 +174,7 @@ http {{
   proxy_set_header Connection $upgraded; proxy_set_header Upgrade $protocol; proxy_set_header Host $host;
   proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $host; proxy_set_header X-Real-IP $remote_addr; proxy_set_header Forwarded ""; proxy_set_header X-Request-Id $request_id;
   server {{
-    listen 127.0.0.1:{port}; server_name a.test;
+    listen {bind}:{port}; server_name a.test;
     location / {{ proxy_pass http://origin; }}
     location = /admin {{ return 403; }}
     location /admin/ {{ return 403; }}
@@ -181,7 +183,7 @@ http {{
     location /dead {{ proxy_pass http://dead; }}
   }}
   server {{
-    listen 127.0.0.1:{port}; server_name strip.test;
+    listen {bind}:{port}; server_name strip.test;
     location / {{ proxy_pass http://origin; }}
     location = /admin {{ return 403; }}
     location /admin/ {{ return 403; }}
@@ -193,12 +195,13 @@ http {{
 
 class Nginx(Peer):
     name = "nginx"
+    graceful = signal.SIGQUIT
 
     def configure(self) -> None:
         job = self.job
         servers = " ".join(f"server 127.0.0.1:{port};" for port in job.origins)
         values = {name: f"{getattr(job, name):g}" for name in ("head_timeout", "idle_timeout", "keep_alive", "answer_timeout")}
-        text = NGINX.format(workers=job.workers, folder=self.folder, servers=servers, dead=job.dead or free_port(), port=self.port, user="user root;" if os.geteuid() == 0 else "", **values)
+        text = NGINX.format(workers=job.workers, folder=self.folder, servers=servers, dead=job.dead or free_port(), bind=job.bind, port=self.port, user="user root;" if os.geteuid() == 0 else "", **values)
         (self.folder / "nginx.conf").write_text(text)
 
     def command(self) -> list[str]:
@@ -221,7 +224,7 @@ defaults
   option http-keep-alive
   http-reuse always
 frontend f
-  bind 127.0.0.1:{port}
+  bind {bind}:{port}
   http-request return status 403 if {{ path_beg /admin/ }} || {{ path /admin }}
   http-request return status 413 if {{ path_beg /small }} {{ req.body_size gt 1000 }}
   http-request del-header x-forwarded- -m beg
@@ -245,12 +248,13 @@ backend dead
 
 class Haproxy(Peer):
     name = "haproxy"
+    graceful = signal.SIGUSR1
 
     def configure(self) -> None:
         job = self.job
         servers = "\n".join(f"  server s{port} 127.0.0.1:{port}" for port in job.origins)
         values = {name: f"{getattr(job, name):g}" for name in ("head_timeout", "idle_timeout", "keep_alive", "answer_timeout")}
-        (self.folder / "haproxy.cfg").write_text(HAPROXY.format(workers=job.workers, servers=servers, dead=job.dead or free_port(), port=self.port, **values))
+        (self.folder / "haproxy.cfg").write_text(HAPROXY.format(workers=job.workers, servers=servers, dead=job.dead or free_port(), bind=job.bind, port=self.port, **values))
 
     def command(self) -> list[str]:
         return ["haproxy", "-db", "-f", str(self.folder / "haproxy.cfg")]

@@ -1,0 +1,108 @@
+"""python -m tests.faults.endpoint PORT: an endpoint to be killed, frozen and restarted. `/slow?ms=N` answers late, `/big?n=N` sends N bytes, an upgrade echoes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+from tests.wire.origin import free_port
+from tests.wire.peers import ROOT
+
+LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
+
+
+class Exchange(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.buffer = b""
+        self.skip = 0
+        self.tunnel = False
+        self.writable = asyncio.Event()
+        self.writable.set()
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self.writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        if self.tunnel:
+            self.transport.write(data)
+            return
+        skipped = min(self.skip, len(data))
+        self.skip -= skipped
+        self.buffer += data[skipped:]
+        while (end := self.buffer.find(b"\r\n\r\n")) >= 0 and not self.skip:
+            head, self.buffer = self.buffer[: end + 4], self.buffer[end + 4 :]
+            length = LENGTH.search(head)
+            if length:
+                self.skip = int(length[1])
+                skipped = min(self.skip, len(self.buffer))
+                self.skip, self.buffer = self.skip - skipped, self.buffer[skipped:]
+            self.answer(head)
+
+    def answer(self, head: bytes) -> None:
+        target = head.split(b" ", 2)[1].decode("latin-1")
+        number = int(target.rpartition("=")[2]) if "=" in target else 0
+        if b"\r\nUpgrade:" in head or b"\r\nupgrade:" in head:
+            self.tunnel = True
+            self.transport.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        elif target.startswith("/slow"):
+            asyncio.get_running_loop().call_later(number / 1000, self.transport.write, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nslow!")
+        elif target.startswith("/big"):
+            asyncio.ensure_future(self.pour(number))
+        else:
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+
+    async def pour(self, count: int) -> None:
+        self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % count)
+        block = b"x" * 65536
+        while count > 0 and not self.transport.is_closing():
+            await self.writable.wait()
+            self.transport.write(block[:count])
+            count -= len(block)
+
+
+async def serve(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(Exchange, "127.0.0.1", port, backlog=4096)
+    await server.serve_forever()
+
+
+class Endpoint:
+    """An endpoint in a process of its own, on a port that survives its death."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> Endpoint:
+        self.process = subprocess.Popen([sys.executable, "-m", "tests.faults.endpoint", str(self.port)], cwd=ROOT)
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return self
+            time.sleep(0.01)
+        raise RuntimeError("the endpoint did not start")
+
+    def signal(self, number: int) -> None:
+        assert self.process
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1])))

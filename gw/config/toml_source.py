@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
+from collections.abc import Iterator
 from datetime import date, datetime, time
 from typing import Any
 
@@ -15,7 +16,7 @@ from gw.errors import ConfigError, Problem
 
 _KEY = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
 _DOTTED = rf"{_KEY}(?:\s*\.\s*{_KEY})*"
-_HEADER = re.compile(rf"^[ \t]*(\[\[?)[ \t]*({_DOTTED})[ \t]*\]\]?", re.ASCII)
+_HEADER = re.compile(rf"^[ \t]*(\[\[?)[ \t]*({_DOTTED})[ \t]*\]\]?[ \t\r]*(?:#|$)", re.ASCII)
 _ENTRY = re.compile(rf"^[ \t]*({_DOTTED})[ \t]*=", re.ASCII)
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
@@ -41,11 +42,11 @@ def _of_toml(message: str, text: str, file: str) -> Problem:
 
 
 def _places(text: str, file: str) -> dict[Path, Position]:
-    """Where each key is written. A line inside a multi-line string may look like a key; it can only add a place that nobody asks for."""
+    """Where each key is written."""
     places: dict[Path, Position] = {}
     table: Path = ()
     items: dict[Path, int] = {}
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in _lines_outside_strings(text):
         header, entry = _HEADER.match(line), _ENTRY.match(line)
         if header:
             table = _inside_items(_parts(header[2]), items, opens_item=header[1] == "[[")
@@ -58,6 +59,17 @@ def _places(text: str, file: str) -> dict[Path, Position]:
     return places
 
 
+def _lines_outside_strings(text: str) -> Iterator[tuple[int, str]]:
+    """Numbered lines, without those that begin inside a multi-line string and may look like anything."""
+    end = None
+    for number, line in enumerate(text.split("\n"), 1):
+        if end is None:
+            yield number, line
+            end = next((quotes for quotes in ('"""', "'''") if line.count(quotes) % 2), None)
+        elif end in line:
+            end = None
+
+
 def _parts(dotted: str) -> list[str]:
     return [_name(part) for part in re.findall(_KEY, dotted)]
 
@@ -68,7 +80,7 @@ def _name(part: str) -> str:
     try:
         return next(iter(tomllib.loads(f"{part}=0")))
     except tomllib.TOMLDecodeError:
-        return part  # no key at all, but a line inside a multi-line string
+        return part  # no key at all, but an item of an array that looks like one
 
 
 def _inside_items(parts: list[str], items: dict[Path, int], opens_item: bool) -> Path:

@@ -261,8 +261,8 @@ def _repeat(bytes raw not None, uint32_t flags, uint64_t times):
     cdef const char* source = raw
     cdef char* target = out
     cdef uint32_t n = <uint32_t>len(raw)
-    cdef uint64_t total = 0, i
+    cdef uint64_t total = 0, _i
     with nogil:
-        for i in range(times):
+        for _i in range(times):
             total += path_normalise(source, n, target, flags)
     return total

@@ -5,7 +5,7 @@ Literal segments are compared percent-decoded, so that `/%40me` is taken by a ro
 """
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memset
 
 cimport cython
@@ -59,7 +59,7 @@ cdef enum:
 cdef uint64_t STEP = 0x9E3779B97F4A7C15     # odd, no pattern in its bits: 2^64 divided by the golden ratio
 cdef uint64_t LAST = 0xD6E8FEB86659FD93
 
-OPS = {"eq": OP_EQ, "regex": OP_REGEX, "present": OP_PRESENT, "absent": OP_ABSENT}
+_OPS = {"eq": OP_EQ, "regex": OP_REGEX, "present": OP_PRESENT, "absent": OP_ABSENT}
 
 
 # ---------------------------------------------------------------- lookup
@@ -487,7 +487,7 @@ cdef int _store_predicate(RouterState* state, uint32_t at, item, text) except -1
     p.name_len = <uint32_t>len(name)
     p.value = text.put(value)
     p.value_len = <uint32_t>len(value)
-    p.op = OPS[op]
+    p.op = _OPS[op]
     p.program = (<Regex?>regex).program if regex is not None else NULL
     return 0
 

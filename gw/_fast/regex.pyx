@@ -5,7 +5,7 @@ their lazy forms, alternation, `( )` and `(?: )` (neither captures), `(?P<name> 
 Bytes are matched, not characters; a literal beyond ASCII stands for its UTF-8 bytes.
 """
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
 cimport cython
@@ -29,14 +29,14 @@ cdef enum:
 cdef enum:
     NO_POSITION = 0xFFFFFFFF
 
-DIGITS = frozenset(b"0123456789")
-WORDS = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
-SPACES = frozenset(b" \t\n\r\f\v")
-EVERY = frozenset(range(256))
-CLASSES = {"d": DIGITS, "w": WORDS, "s": SPACES, "D": EVERY - DIGITS, "W": EVERY - WORDS, "S": EVERY - SPACES}
-CONTROLS = {"t": 9, "n": 10, "v": 11, "f": 12, "r": 13}
-LOOK_AROUND = {"=": "look-ahead", "!": "look-ahead", "<=": "look-behind", "<!": "look-behind"}
-BACK_REFERENCE = "back-references are not supported, they cannot be matched in linear time"
+_DIGITS = frozenset(b"0123456789")
+_WORDS = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
+_SPACES = frozenset(b" \t\n\r\f\v")
+_EVERY = frozenset(range(256))
+_CLASSES = {"d": _DIGITS, "w": _WORDS, "s": _SPACES, "D": _EVERY - _DIGITS, "W": _EVERY - _WORDS, "S": _EVERY - _SPACES}
+_CONTROLS = {"t": 9, "n": 10, "v": 11, "f": 12, "r": 13}
+_LOOK_AROUND = {"=": "look-ahead", "!": "look-ahead", "<=": "look-behind", "<!": "look-behind"}
+_BACK_REFERENCE = "back-references are not supported, they cannot be matched in linear time"
 
 
 class _Parser:
@@ -95,7 +95,7 @@ class _Parser:
         if char == "\\":
             return ("set", self.folded(self.escape(start)))
         if char == ".":
-            return ("set", EVERY)
+            return ("set", _EVERY)
         if char in "*+?":
             self.fail("nothing to repeat", start)
         if char == "{":
@@ -113,10 +113,10 @@ class _Parser:
 
     def escape(self, start):
         char = self.take()
-        if char in CLASSES:
-            return CLASSES[char]
-        if char in CONTROLS:
-            return frozenset([CONTROLS[char]])
+        if char in _CLASSES:
+            return _CLASSES[char]
+        if char in _CONTROLS:
+            return frozenset([_CONTROLS[char]])
         if char == "x":
             digits = self.peek(2)
             if len(digits) != 2 or not all(digit in "0123456789abcdefABCDEF" for digit in digits):
@@ -125,7 +125,7 @@ class _Parser:
             return frozenset([int(digits, 16)])
         if char.isascii() and not char.isalnum():
             return frozenset([ord(char)])
-        self.fail(BACK_REFERENCE if char in "123456789" else f"'\\{char}' is not supported", start)
+        self.fail(_BACK_REFERENCE if char in "123456789" else f"'\\{char}' is not supported", start)
 
     def bracket(self, start):
         negated = self.peek() == "^"
@@ -138,7 +138,7 @@ class _Parser:
             octets |= self.span()
         self.at += 1
         octets = self.folded(octets)
-        return EVERY - octets if negated else octets
+        return _EVERY - octets if negated else octets
 
     def member(self):
         start = self.at
@@ -178,7 +178,7 @@ class _Parser:
 
     def extension(self, start):
         """What follows `(?`: the index of a named group, or None for one that does not capture."""
-        for form, name in LOOK_AROUND.items():
+        for form, name in _LOOK_AROUND.items():
             if self.text.startswith(form, self.at + 1):
                 self.fail(f"{name} is not supported, it cannot be matched in linear time", start)
         if self.peek(2) == "?:":
@@ -188,7 +188,7 @@ class _Parser:
             self.at += 3
             return self.name(start)
         if self.peek(3) == "?P=":
-            self.fail(BACK_REFERENCE, start)
+            self.fail(_BACK_REFERENCE, start)
         self.fail("only (?:...), (?P<name>...) and a leading (?i) are supported", start)
 
     def name(self, start):

@@ -31,7 +31,8 @@ SEEDS = [
     b"/%c0%ae/%e0%80%ae/%f0%80%80%af",
     b"/api/v1/users/1234567/orders/98765/items-and-more-than-a-vector-holds",
 ]
-PIECES = rb"/ // . .. /./ /../ %2e %2E %2f %2F %5c %5C %3b ; %25 % %00 %0a %7f %61 %41 %c0%ae %C1 %e0%80 %F0%8f %20 \ # ? ~ @ | a Z 0 e f".split() + [
+PIECES = [
+    *rb"/ // . .. /./ /../ %2e %2E %2f %2F %5c %5C %3b ; %25 % %00 %0a %7f %61 %41 %c0%ae %C1 %e0%80 %F0%8f %20 \ # ? ~ @ | a Z 0 e f".split(),
     b"\x00",
     b"\x7f",
     b"\x80",

@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 from gw.errors import REASON_INDEX, REASONS, ConfigError, Problem
 
@@ -80,3 +81,12 @@ def test_reasons_have_a_status_that_fits_who_ended_the_exchange():
         assert 400 <= each.status <= 599
         assert (each.status == 499) == (each.by == "client")
         assert each.error or each.status < 500, "a 5xx without an error token says nothing to the proxy in front"
+
+
+def test_the_data_plane_counts_reasons_in_this_order():
+    """`R_*` in answer.pxd begins with R_NONE; an index of the two lists that parted would log one reason for another."""
+    text = (Path(__file__).parents[2] / "gw" / "_fast" / "answer.pxd").read_text()
+    names = [name.lower().replace("_", "-") for name in re.findall(r"^\s+R_([A-Z_]+)", text, flags=re.MULTILINE)]
+    assert names == ["none", *(each.name for each in REASONS), "count"]
+    [most] = re.findall(r"REASONS_MAX = ([0-9]+)", (Path(__file__).parents[2] / "gw" / "_fast" / "shm.pxd").read_text())
+    assert len(REASONS) < int(most)

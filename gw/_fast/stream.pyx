@@ -258,6 +258,8 @@ cdef void conn_close(Conn* conn) noexcept nogil:
     cdef Buf* buf
     if conn.kind == CONN_DEAD:
         return
+    if conn.kind == CONN_LISTENER:          # the supervisor holds the same socket: closing our descriptor does not end the registration
+        conn_unwatch(conn)
     conn.kind = CONN_DEAD
     timer_clear(&conn.timer)
     if conn.ssl != NULL:

@@ -56,8 +56,9 @@ def extensions(mode: str) -> list:
 
     compile_args, link_args, directives = MODES[mode]
     only = set(filter(None, os.environ.get("GW_MODULES", "").split(",")))
+    arguments = {"extra_compile_args": [*compile_args, "-Wno-unused-function"], "extra_link_args": link_args}
     found = [
-        Extension(f"gw._fast.{path.stem}", [str(path)], libraries=LIBRARIES.get(path.stem, []), extra_compile_args=[*compile_args, "-Wno-unused-function"], extra_link_args=link_args)
+        Extension(f"gw._fast.{path.stem}", [str(path)], libraries=LIBRARIES.get(path.stem, []), **arguments)
         for path in sorted(Path("gw/_fast").glob("*.pyx"))
         if not only or path.stem in only
     ]

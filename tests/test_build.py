@@ -58,7 +58,8 @@ def test_ci_finds_missing_packages_and_says_so(tmp_path: Path) -> None:
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Wheel and sdist, made from a copy of the tree with the packages of this environment."""
     tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("dist")
-    files = subprocess.run(["git", "ls-files", "-z", "gw", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md"], capture_output=True, cwd=ROOT, check=True).stdout
+    paths = ["gw", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md"]
+    files = subprocess.run(["git", "ls-files", "-z", *paths], capture_output=True, cwd=ROOT, check=True).stdout
     archive = subprocess.run(["tar", "-c", "--null", "-T", "-"], input=files, capture_output=True, cwd=ROOT, check=True).stdout
     subprocess.run(["tar", "-x"], input=archive, cwd=tree, check=True)
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(tree)]

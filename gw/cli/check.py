@@ -6,8 +6,11 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
+from rich.markup import escape
+
 from gw.cli.console import Exit, err, out, show_problems
 from gw.cli.locate import config_path
+from gw.cli.show import written_at
 from gw.config import Loaded, load
 from gw.config import check as find_warnings
 from gw.errors import ConfigError, GatewayError, Problem
@@ -18,6 +21,9 @@ def check(named: Path | None, ports: bool) -> Exit:
     path = config_path(named)
     loaded = load(path)
     problems = [*find_warnings(loaded), *compile_problems(loaded), *(port_problems(loaded) if ports else [])]
+    if not any(problem.severity == "error" for problem in problems):
+        problems += shadow_warnings(loaded, {problem.pointer for problem in problems})
+    problems.sort(key=lambda problem: (problem.file, problem.line, problem.column))
     show_problems(problems)
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = len(problems) - errors
@@ -25,7 +31,7 @@ def check(named: Path | None, ports: bool) -> Exit:
         return Exit.PROBLEM
     config = loaded.config
     counts = [_count(len(config.routes), "route"), _count(len(config.services), "service"), _count(len(config.listeners), "listener")]
-    out().print(f"[bold green]{path} is good[/]: {', '.join(counts)}" + (f"; [yellow]{_count(warnings, 'warning')}[/]" if warnings else ""))
+    out().print(f"[bold green]{escape(str(path))} is good[/]: {', '.join(counts)}" + (f"; [yellow]{_count(warnings, 'warning')}[/]" if warnings else ""))
     return Exit.OK
 
 
@@ -38,6 +44,18 @@ def compile_problems(loaded: Loaded) -> list[Problem]:
     except ConfigError as error:
         return error.problems
     return []
+
+
+def shadow_warnings(loaded: Loaded, known: set[str]) -> list[Problem]:
+    """One warning for each route whose requests another route always takes, except at the pointers that are `known`."""
+    from gw.router import compile_routes, shadowed
+
+    pairs = shadowed(compile_routes(loaded.config.routes, loaded.config.path))
+    return [
+        loaded.problem(f"$.routes[{loser}]", f"this route can never win: the route at {written_at(loaded, winner)} takes its requests", "`gw routes` shows the order", "warning")
+        for loser, winner in pairs
+        if f"$.routes[{loser}]" not in known
+    ]
 
 
 def port_problems(loaded: Loaded) -> list[Problem]:
@@ -76,7 +94,7 @@ def init(file: Path) -> None:
     with os.fdopen(descriptor, "w") as handle:
         handle.write(text)
     where = "" if file == Path("gw.yaml") else f" {file}"
-    err().print(f"Wrote [bold]{file}[/]. Next: [bold]gw check{where}[/], then [bold]gw run{where}[/].")
+    err().print(f"Wrote {file}. Next: gw check{where}, then gw run{where}.", markup=False)
 
 
 def _count(number: int, noun: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,6 +50,13 @@ def say(text: str) -> None:
     out().print(text, markup=False, soft_wrap=True)
 
 
+def say_json(value: Any) -> None:
+    """A value as indented JSON."""
+    import msgspec
+
+    say(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+
 def complain(sentence: str) -> None:
     """One sentence about what went wrong, to standard error."""
     from rich.text import Text
@@ -68,7 +75,7 @@ def show_problem(problem: Problem) -> None:
     from rich.text import Text
 
     style = "red" if problem.severity == "error" else "yellow"
-    place = f"{_short(problem.file)}:{problem.line}:{problem.column}: " if problem.line else f"{_short(problem.file) or problem.pointer}: ".removeprefix(": ")
+    place = f"{short(problem.file)}:{problem.line}:{problem.column}: " if problem.line else f"{short(problem.file) or problem.pointer}: ".removeprefix(": ")
     err().print(Text.assemble((place, "bold"), (f"{problem.severity}: ", f"bold {style}"), problem.message))
     for line in excerpt(problem):
         err().print(Text(line, style="dim" if "^" not in line else style))
@@ -99,7 +106,8 @@ def _width(source: str, start: int) -> int:
     return max(1, end - start)
 
 
-def _short(file: str) -> str:
+def short(file: str) -> str:
+    """The file as seen from the working directory."""
     try:
         return str(Path(file).relative_to(Path.cwd())) if file else ""
     except ValueError:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from gw.cli.console import Exit, complain, out, say, show_problems
+from gw.cli.console import Exit, complain, out, say, say_json, show_problems
 from gw.cli.locate import config_path
 from gw.errors import GatewayError, Problem
 from gw.server.control import call
@@ -27,7 +27,7 @@ def status(named: Path | None, as_json: bool) -> Exit:
     if not isinstance(found, dict):
         return Exit.UNREACHABLE
     if as_json:
-        say(msgspec.json.format(msgspec.json.encode(found)).decode())
+        say_json(found)
     else:
         _show_status(found)
     return Exit.OK if found["ready"] else Exit.PROBLEM
@@ -91,7 +91,8 @@ def _show_status(found: dict[str, Any]) -> None:
     from rich.text import Text
 
     state = "draining" if found["draining"] else "ready" if found["ready"] else "not ready"
-    out().print(Text.assemble((state, "bold green" if found["ready"] else "bold yellow"), f": gw {found['version']}, process {found['pid']}, up {timedelta(seconds=int(found['uptime']))}"))
+    style = "bold green" if found["ready"] else "bold yellow"
+    out().print(Text.assemble((state, style), f": gw {found['version']}, process {found['pid']}, up {timedelta(seconds=int(found['uptime']))}"))
     say(f"config     {found['config']}, revision {found['revision']}; reloads: {found['reloads']}, refused: {found['reload_failures']}")
     for listener in found["listeners"]:
         say(f"listener   {listener['address']}{' (TLS)' if listener['tls'] else ''}")

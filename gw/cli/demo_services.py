@@ -15,6 +15,7 @@ from typing import Any
 import uvicorn
 from litestar import Litestar, Request, WebSocket, get, post, websocket
 from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.params import Parameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
@@ -79,7 +80,7 @@ async def one_order(number: int) -> dict[str, Any]:
     return _one(ORDERS, number)
 
 
-SERVICES = {
+SERVICES: dict[str, list[HTTPRouteHandler | WebsocketRouteHandler]] = {
     "users": [list_users, one_user, add_user, slow, events, echo],
     "orders": [list_orders, one_order],
 }

@@ -14,11 +14,12 @@ from gw import __version__
 from gw.cli.console import Exit, complain, say, show_problems
 from gw.errors import ConfigError, GatewayError
 
-EPILOG = "Exit codes: 0 ok, 1 a problem was found or an operation failed, 2 wrong usage, 3 no running gw to talk to, 70 a fault in gw itself (GW_DEBUG=1 shows the traceback)."
-COMPLETION_SHELLS = "bash, zsh, fish"
+EPILOG = """Exit codes: 0 ok, 1 a problem was found or an operation failed, 2 wrong usage, 3 no running gw to talk to,
+70 a fault in gw itself (GW_DEBUG=1 shows the traceback)."""
 
-Config = Annotated[Path | None, typer.Argument(metavar="[PATH]", help="Config file or folder; default ./gw.yaml, ./gw.json, ./gw.toml, ./gw/, /etc/gw/gw.yaml.", show_default=False)]
-ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", metavar="PATH", help="Config file or folder; the same defaults as gw run.", show_default=False)]
+DEFAULTS = "default ./gw.yaml, ./gw.json, ./gw.toml, ./gw/, /etc/gw/gw.yaml"
+Config = Annotated[Path | None, typer.Argument(metavar="[PATH]", help=f"Config file or folder; {DEFAULTS}.", show_default=False)]
+ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", metavar="PATH", help=f"Config file or folder; {DEFAULTS}.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 app = typer.Typer(
@@ -40,7 +41,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def root(
     debug: Annotated[bool, typer.Option("--debug", envvar="GW_DEBUG", help="Show tracebacks.", show_default=False)] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.", show_default=False)] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.", show_default=False)] = False,  # noqa: ARG001 - _version is called with it
 ) -> None:
     if debug:
         os.environ["GW_DEBUG"] = "1"  # workers look here too
@@ -50,7 +51,9 @@ def root(
 def run(
     path: Config = None,
     to: Annotated[str | None, typer.Option(metavar="URL", help="Forward everything to this URL; no config file at all.", show_default=False)] = None,
-    listen: Annotated[str | None, typer.Option(metavar="ADDR", help="Listen on host:port, :port or unix:/path instead of what the config says.  [default with --to: 127.0.0.1:8080]", show_default=False)] = None,
+    listen: Annotated[
+        str | None, typer.Option(metavar="ADDR", help="Listen on host:port, :port or unix:/path instead of what the config says; 127.0.0.1:8080 with --to.", show_default=False)
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, max=1024, help="Worker processes, instead of what the config says.", show_default=False)] = None,
 ) -> None:
     """Run the gateway in the foreground."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gw.cli.console import out, say
+from gw.cli.console import out, say, say_json, short
+from gw.cli.locate import config_path
+from gw.errors import ConfigError
 
-
-def say_json(value: Any) -> None:
-    """Indented, one value."""
-    say(msgspec.json.format(msgspec.json.encode(value)).decode())
+if TYPE_CHECKING:
+    from gw.config import Config, Loaded
+    from gw.config.model import Route
+    from gw.router import Row
 
 
 def schema(reference: bool) -> None:
@@ -23,3 +25,96 @@ def schema(reference: bool) -> None:
         say(config.reference())
     else:
         say_json(config.schema())
+
+
+def routes(named: Path | None, as_json: bool) -> None:
+    """Print the compiled order of the routes."""
+    from gw.config import load
+
+    loaded = load(config_path(named))
+    rows = [_row(loaded, number, row) for number, row in enumerate(ordered(loaded), 1)]
+    if as_json:
+        say_json(rows)
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("", "host", "path", "methods", "also", "goes to", "policies", "written at", box=None, header_style="bold")
+    for row in rows:
+        match = [row["host"] or "any", f"{row['kind']} {row['path']}", " ".join(row["methods"]) or "any", "; ".join(row["also"])]
+        cells = [str(row["order"]), *match, row["to"], ", ".join(row["policies"]), row["at"]]
+        table.add_row(*map(Text, cells))
+    out().print(table)
+
+
+def ordered(loaded: Loaded) -> list[Row]:
+    """The rows of the route table in the order in which they are tried. Raises ConfigError with places."""
+    from gw.router import compile_routes, order
+
+    try:
+        return order(compile_routes(loaded.config.routes, loaded.config.path))
+    except ConfigError as error:
+        raise loaded.placed(error) from None
+
+
+def _row(loaded: Loaded, number: int, row: Row) -> dict[str, Any]:
+    route = loaded.config.routes[row.route]
+    kind, path = ("exact", route.exact) if route.exact is not None else ("regex", route.regex) if route.regex is not None else ("prefix", route.path or "/")
+    return {
+        "order": number,
+        "route": row.route,
+        "name": route.name,
+        "host": row.host,
+        "kind": kind,
+        "path": path,
+        "methods": route.methods,
+        "also": [*_conditions("header", route.headers), *_conditions("query", route.query)],
+        "to": destination(route),
+        "policies": policy_names(loaded.config, route),
+        "at": written_at(loaded, row.route),
+    }
+
+
+def _conditions(kind: str, wanted: dict[str, str | bool]) -> list[str]:
+    forms = {True: "is present", False: "is absent"}
+    return [f"{kind} {name} {forms[value] if isinstance(value, bool) else f'= {value}'}" for name, value in wanted.items()]
+
+
+def destination(route: Route) -> str:
+    """What the route does with a request, in a few words."""
+    if route.redirect:
+        return f"redirect {route.redirect.status} {route.redirect.to}"
+    if route.respond:
+        return f"respond {route.respond.status}"
+    return f"service {route.service}"
+
+
+def policy_names(config: Config, route: Route) -> list[str]:
+    """Policies in the order in which they run: the gateway's, the service's, the route's."""
+    from gw.config import policies_of
+
+    service = config.services[route.service].policies if route.service else []
+    return [policy.name for policies in (config.policies, service, route.policies) for policy in policies_of(policies)]
+
+
+def written_at(loaded: Loaded, route: int) -> str:
+    """`file:line` of a route."""
+    at = loaded.where(f"$.routes[{route}]")
+    return f"{short(at.file)}:{at.line}"
+
+
+def policies(as_json: bool) -> None:
+    """Print the built-in policies with what they do."""
+    from gw.policy import BUILTIN, find
+
+    found = [find(name, [], "") for name in BUILTIN]
+    if as_json:
+        say_json([{"name": each.name, "summary": each.summary, "schema": msgspec.json.schema(each.config)} for each in found])
+        return
+    from rich.table import Table
+
+    table = Table("policy", "", box=None, header_style="bold")
+    for each in found:
+        table.add_row(each.name, each.summary)
+    out().print(table)
+    say("Your own: a file NAME.py in a folder named under `modules`; see docs/architecture.md.")

@@ -2,8 +2,6 @@
 
 from typing import final
 
-LOG_MIN: int
-
 @final
 class Log:
     """Lines for a borrowed descriptor; at least 64 KiB are held before lines are dropped. Flushing never blocks on a non-blocking one."""

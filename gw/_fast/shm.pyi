@@ -21,13 +21,10 @@ class Segment:
         """Address space, not memory."""
 
     def route_slot(self, key: bytes) -> int:
-        """The slot of a route, the same in every process; claimed for good when it is new. OverflowError when all are taken.
-
-        The key is the route's name in UTF-8. What no route took counts under the empty key.
-        """
+        """The slot of a route, the same in every process; claimed for good when it is new. OverflowError when all are taken."""
 
     def endpoint_slot(self, key: bytes) -> int:
-        """As route_slot; the key is the endpoint's address as configured."""
+        """As route_slot. OverflowError when all are taken."""
 
     def find_route(self, key: bytes) -> int | None:
         """The slot if it is claimed."""

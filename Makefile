@@ -58,10 +58,10 @@ quick: setup $(VENV)/.packages-test
 check: setup $(VENV)/.packages-test
 	$(BIN)/python -m pytest -q -m lint tests
 	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_source.py
-	@if [ -e benchmarks/gate.py ]; then $(BIN)/python benchmarks/gate.py; fi
+	$(BIN)/python -m benchmarks.instructions --gate
 
 bench: setup $(VENV)/.packages-test
-	@$(BIN)/python -m pip install -q --disable-pip-version-check ".[bench]" --no-build-isolation
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e ".[dev,bench]"
 	$(BIN)/python -m benchmarks
 
 # A sanitized build lives in a copy of the tree, so that the release build beside it stays what it is.

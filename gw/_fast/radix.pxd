@@ -26,9 +26,9 @@ cdef struct Node:               # one path segment; 64 bytes, so that one step o
     uint32_t hash               # of the literal segments from the root to here
     uint32_t parent             # index of the node above, + 1; 0 = free slot
     int32_t param               # index of the child that takes any segment, or -1
-    int32_t exact               # leaf of the routes whose whole path ends here, or -1
-    int32_t prefix              # leaf of the prefix routes that end here, or -1
-    int32_t below               # leaf of the prefix routes that end here with a '/', or -1
+    int32_t exact               # first candidate of the routes whose whole path ends here, or -1
+    int32_t prefix              # the same of the prefix routes that end here
+    int32_t below               # the same of the prefix routes that end here with a '/'
     uint32_t label              # offset into RouterState.text when the label is longer than INLINE_LABEL
     uint16_t label_len          # bytes
     uint8_t has_literals        # some child is a literal segment
@@ -36,24 +36,20 @@ cdef struct Node:               # one path segment; 64 bytes, so that one step o
     uint64_t words[4]           # the label otherwise, percent-decoded, zeros after it
 
 
-cdef struct Candidate:          # one route at one leaf
+cdef struct Candidate:          # one route at one place
     uint64_t methods            # bit i = RouterState.methods[i]; 0 = any
     int32_t route
     uint32_t predicates         # first one in RouterState.predicates: headers, then query
     uint16_t n_headers
     uint16_t n_query
     uint32_t params             # first one in RouterState.params: numbers of the segments that are parameters
-    uint32_t n_params
-
-
-cdef struct Leaf:               # the routes of one host and one path, best first
-    uint32_t first              # index into RouterState.candidates
-    uint32_t n
+    uint8_t n_params
+    uint8_t last                # no further candidate at this place
 
 
 cdef struct Expression:         # the routes of one host and one regex
     const Program* program      # borrowed from the Regex of a route in Router.routes
-    uint32_t leaf
+    uint32_t candidate          # first one
 
 
 cdef struct Tree:               # the routes of one host
@@ -80,8 +76,7 @@ cdef struct RouterState:        # read only once frozen; every array is owned by
     int32_t any_host            # tree of routes without hosts, or -1
     uint32_t longest_wildcard   # bytes of the longest ".example.com"; 0 = there is none
     uint32_t n_exact_hosts
-    Leaf* leaves
-    Candidate* candidates
+    Candidate* candidates       # those of one host and one path side by side, best first
     Predicate* predicates
     Expression* expressions
     uint16_t* params

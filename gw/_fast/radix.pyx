@@ -26,15 +26,25 @@ cdef extern from *:
         __uint128_t product = (__uint128_t)a * b;
         return (uint64_t)product ^ (uint64_t)(product >> 64);
     }
-    /* The first bytes of p as a little-endian word, at most 8, zeros beyond `left`. */
+    /* The first bytes of p as a little-endian word, at most 8, zeros beyond `left`; loads that overlap instead of a loop. */
     static inline uint64_t gw_word(const char *p, uint32_t left) {
         uint64_t word = 0;
-        if (left >= 8)
+        uint32_t low, high;
+        uint16_t pair;
+        if (left >= 8) {
             memcpy(&word, p, 8);
-        else
-            for (uint32_t i = 0; i < left; i++)
-                ((char *)&word)[i] = p[i];
-        return le64toh(word);
+            return le64toh(word);
+        }
+        if (left >= 4) {
+            memcpy(&low, p, 4);
+            memcpy(&high, p + left - 4, 4);
+            return le32toh(low) | (uint64_t)le32toh(high) << (8 * (left - 4));
+        }
+        if (left >= 2) {
+            memcpy(&pair, p, 2);
+            return le16toh(pair) | (uint64_t)(uint8_t)p[left - 1] << (8 * (left - 1));
+        }
+        return left ? (uint8_t)p[0] : 0;
     }
     /* 0x80 in the lowest byte of `word` that equals c; bytes above it may be marked without cause. */
     static inline uint64_t gw_mark(uint64_t word, uint8_t c) {
@@ -73,7 +83,7 @@ cdef struct Segment:            # one segment of the path as it is scanned
 cdef struct Hit:                # a node that takes the path, and for which routes
     int rank
     uint32_t turn               # how many hits the walk met before it: the order among equals
-    int32_t leaf
+    int32_t candidate           # first of those
     uint32_t end                # bytes of path taken
 
 
@@ -224,13 +234,13 @@ cdef bint _next_hit(const RouterState* state, int32_t root, const char* path, ui
         depth = turns[n_turns].depth
 
 
-cdef inline bint _consider(int rank, int32_t leaf, uint32_t end, uint32_t* seen, const Hit* after, Hit* best) noexcept nogil:
+cdef inline bint _consider(int rank, int32_t candidate, uint32_t end, uint32_t* seen, const Hit* after, Hit* best) noexcept nogil:
     seen[0] += 1
     if rank <= best.rank or rank > after.rank or (rank == after.rank and seen[0] <= after.turn):
         return False
     best.rank = rank
     best.turn = seen[0]
-    best.leaf = leaf
+    best.candidate = candidate
     best.end = end
     return True
 
@@ -239,19 +249,21 @@ cdef inline const char* _text(const RouterState* state, uint32_t at) noexcept no
     return state.text + at
 
 
-cdef bint _take_leaf(Scan* scan, uint32_t at) noexcept nogil:
-    cdef const Leaf* leaf = &scan.state.leaves[at]
-    cdef const Candidate* candidate
-    cdef uint32_t i
-    for i in range(leaf.n):
-        candidate = &scan.state.candidates[leaf.first + i]
-        if not predicates_hold(scan.state.text, scan.state.predicates + candidate.predicates, candidate.n_headers, candidate.n_query, scan.target):
-            continue
-        if candidate.methods == 0 or candidate.methods & scan.method:
-            scan.winner = candidate
-            return True
-        scan.allowed |= candidate.methods
-    return False
+cdef inline bint _holds(const Scan* scan, const Candidate* c) noexcept nogil:
+    return c.n_headers + c.n_query == 0 or predicates_hold(scan.state.text, scan.state.predicates + c.predicates, c.n_headers, c.n_query, scan.target)
+
+
+cdef bint _take(Scan* scan, uint32_t first) noexcept nogil:
+    cdef const Candidate* candidate = &scan.state.candidates[first]
+    while True:
+        if _holds(scan, candidate):
+            if candidate.methods == 0 or candidate.methods & scan.method:
+                scan.winner = candidate
+                return True
+            scan.allowed |= candidate.methods
+        if candidate.last:
+            return False
+        candidate += 1
 
 
 cdef bint _search_tree(Scan* scan, const Tree* tree) noexcept nogil:
@@ -261,13 +273,13 @@ cdef bint _search_tree(Scan* scan, const Tree* tree) noexcept nogil:
     after.rank = RANK_FIRST
     after.turn = 0
     while _next_hit(scan.state, <int32_t>tree.root, scan.target.path, scan.target.path_len, &after, &hit):
-        if _take_leaf(scan, <uint32_t>hit.leaf):
+        if _take(scan, <uint32_t>hit.candidate):
             scan.taken = hit.end
             return True
         after = hit
     for i in range(tree.n_expressions):
         expression = &scan.state.expressions[tree.expressions + i]
-        if regex_match(expression.program, scan.target.path, scan.target.path_len) and _take_leaf(scan, expression.leaf):
+        if regex_match(expression.program, scan.target.path, scan.target.path_len) and _take(scan, expression.candidate):
             scan.taken = scan.target.path_len
             scan.program = expression.program
             return True
@@ -381,7 +393,6 @@ cdef void _free(RouterState* state) noexcept:
     free(state.nodes)
     PyMem_RawFree(state.trees)
     PyMem_RawFree(state.hosts)
-    PyMem_RawFree(state.leaves)
     PyMem_RawFree(state.candidates)
     PyMem_RawFree(state.predicates)
     PyMem_RawFree(state.expressions)
@@ -397,7 +408,7 @@ cdef uint32_t _slots(size_t entries) noexcept:
     return slots
 
 
-cdef int _store_node(RouterState* state, object draft, uint32_t tail, text) except -1:
+cdef int _store_node(RouterState* state, object draft, uint32_t tail, list starts, text) except -1:
     cdef uint64_t hash
     cdef uint32_t slot = tail
     cdef bytes label = draft.label
@@ -413,9 +424,9 @@ cdef int _store_node(RouterState* state, object draft, uint32_t tail, text) exce
     cdef Node* node = &state.nodes[slot]
     node.hash = <uint32_t>(hash >> 32)
     node.parent = 0xFFFFFFFF if draft.parent is None else <uint32_t>draft.parent.slot + 1
-    node.exact = draft.leaves.get("exact", -1)
-    node.prefix = draft.leaves.get("prefix", -1)
-    node.below = draft.leaves.get("below", -1)
+    node.exact = starts[draft.leaves["exact"]] if "exact" in draft.leaves else -1
+    node.prefix = starts[draft.leaves["prefix"]] if "prefix" in draft.leaves else -1
+    node.below = starts[draft.leaves["below"]] if "below" in draft.leaves else -1
     node.param = -1
     node.has_literals = len(draft.literals) > 0
     if label is not None:
@@ -431,7 +442,7 @@ cdef int _store_node(RouterState* state, object draft, uint32_t tail, text) exce
     return 0
 
 
-cdef int _store_nodes(RouterState* state, list nodes, text) except -1:
+cdef int _store_nodes(RouterState* state, list nodes, list starts, text) except -1:
     cdef size_t literals = sum(node.label is not None for node in nodes)
     cdef uint32_t slots = _slots(literals), tail = slots
     state.mask = slots - 1
@@ -441,12 +452,12 @@ cdef int _store_nodes(RouterState* state, list nodes, text) except -1:
         raise MemoryError
     memset(state.nodes, 0, state.n_nodes * sizeof(Node))
     for node in nodes:
-        _store_node(state, node, tail, text)
+        _store_node(state, node, tail, starts, text)
         tail += node.label is None
     return 0
 
 
-cdef int _store_trees(RouterState* state, dict trees, text) except -1:
+cdef int _store_trees(RouterState* state, dict trees, list starts, text) except -1:
     cdef uint32_t i = 0, slot, slots = _slots(len(trees)), at = 0
     state.n_trees = <uint32_t>len(trees)
     state.trees = <Tree*>_room(len(trees), sizeof(Tree))
@@ -462,7 +473,7 @@ cdef int _store_trees(RouterState* state, dict trees, text) except -1:
         state.trees[i].n_expressions = <uint32_t>len(tree.expressions)
         for regex, leaf in tree.expressions.values():
             state.expressions[at].program = (<Regex?>regex).program
-            state.expressions[at].leaf = leaf
+            state.expressions[at].candidate = starts[leaf]
             at += 1
         i += 1
         if not host:
@@ -492,18 +503,18 @@ cdef int _store_predicate(RouterState* state, uint32_t at, item, text) except -1
     return 0
 
 
-cdef int _store_leaves(RouterState* state, list leaves, list methods, text) except -1:
-    cdef uint32_t i, n = 0, at = 0, param = 0
-    cdef Candidate* candidate
+cdef list _store_leaves(RouterState* state, list leaves, list methods, text):
+    """Copies the routes of each leaf; returns the first candidate of each."""
+    cdef uint32_t n = 0, at = 0, param = 0
+    cdef Candidate* candidate = NULL
+    cdef list starts = []
     routes = [route for leaf in leaves for route in leaf]
     bits = {name: number for number, name in enumerate(methods)}
-    state.leaves = <Leaf*>_room(len(leaves), sizeof(Leaf))
     state.candidates = <Candidate*>_room(len(routes), sizeof(Candidate))
     state.predicates = <Predicate*>_room(sum(len(route.headers) + len(route.query) for route in routes), sizeof(Predicate))
     state.params = <uint16_t*>_room(sum(len(route.params) for route in routes), sizeof(uint16_t))
-    for i, leaf in enumerate(leaves):
-        state.leaves[i].first = n
-        state.leaves[i].n = <uint32_t>len(leaf)
+    for leaf in leaves:
+        starts.append(n)
         for route in leaf:
             candidate = &state.candidates[n]
             candidate.route = route.index
@@ -513,7 +524,7 @@ cdef int _store_leaves(RouterState* state, list leaves, list methods, text) exce
             candidate.n_headers = <uint16_t>len(route.headers)
             candidate.n_query = <uint16_t>len(route.query)
             candidate.params = param
-            candidate.n_params = <uint32_t>len(route.params)
+            candidate.n_params = <uint8_t>len(route.params)
             for item in route.headers + route.query:
                 _store_predicate(state, at, item, text)
                 at += 1
@@ -521,7 +532,8 @@ cdef int _store_leaves(RouterState* state, list leaves, list methods, text) exce
                 state.params[param] = position
                 param += 1
             n += 1
-    return 0
+        candidate.last = True
+    return starts
 
 
 cdef int _store_text(RouterState* state, list methods, text) except -1:
@@ -563,9 +575,9 @@ cdef class Router:
         text = Text()
         cdef RouterState* state = <RouterState*>_room(1, sizeof(RouterState))
         try:
-            _store_nodes(state, forest.nodes, text)
-            _store_trees(state, forest.trees, text)
-            _store_leaves(state, forest.leaves, methods, text)
+            starts = _store_leaves(state, forest.leaves, methods, text)
+            _store_nodes(state, forest.nodes, starts, text)
+            _store_trees(state, forest.trees, starts, text)
             _store_text(state, methods, text)
         except BaseException:
             _free(state)
@@ -590,15 +602,18 @@ cdef class Router:
     def _repeat(self, list requests not None, uint64_t times):
         cdef const RouterState* state = _frozen(self)
         cdef list built = [_Request(*request) for request in requests]
-        cdef uint64_t n = len(built), i, total = 0
+        cdef uint64_t n = len(built), i, at = 0, total = 0
         cdef Target* targets = <Target*>_room(n, sizeof(Target))    # side by side: the gateway's own target is in the cache too
         cdef Match match
         for i in range(n):
             targets[i] = (<_Request>built[i]).target
         with nogil:
             for i in range(times):
-                router_find(state, &targets[i % n], &match, NULL)
+                router_find(state, &targets[at], &match, NULL)
                 total += <uint64_t>match.route
+                at += 1
+                if at == n:
+                    at = 0
         PyMem_RawFree(targets)
         return total
 

@@ -889,6 +889,9 @@ cdef void _pump_up(Exchange* x) noexcept nogil:
         buf.start += used
         _up_moved(x, code)
         return
+    if client.flags & PEER_EOF:
+        _body_cut(x, True)
+        return
     x.flags |= X_UP_DROPPED
     buf.start = x.request.head_len
     buf.end = buf.start
@@ -903,13 +906,23 @@ cdef void _pump_up(Exchange* x) noexcept nogil:
     if n == RECV_AGAIN:
         return
     if n <= 0:
-        _client_gone(client)
+        _body_cut(x, n == RECV_EOF)
         return
     code = relay_up(x, 0, data, <uint32_t>n, &used)
     if used < n and code != RELAY_BAD:
         memcpy(buf.data + buf.end, data + used, n - used)
         buf.end += <uint32_t>(n - used)
     _up_moved(x, code)
+
+
+cdef void _body_cut(Exchange* x, bint clean) noexcept nogil:
+    """The client ended its side inside the body: it may still read why that cannot be served."""
+    if clean and not x.flags & (X_ANSWERED | X_PARKED):
+        x.client.flags |= PEER_EOF
+        x.up.fault = FAULT_CHUNK
+        _refuse(x, R_MALFORMED_BODY)
+    else:
+        _client_gone(x.client)
 
 
 cdef void _up_moved(Exchange* x, int code) noexcept nogil:
@@ -930,7 +943,7 @@ cdef void _up_moved(Exchange* x, int code) noexcept nogil:
         timer_off(&origin.timer)
         timer_set(&client.reactor.wheel, &client.timer, now + x.plan.idle_ms)
         conn_read_on(client)
-        if client.inbuf.start < client.inbuf.end:
+        if client.inbuf.start < client.inbuf.end or client.flags & PEER_EOF:
             conn_again(client)
     elif code == RELAY_STALL:
         timer_off(&client.timer)
@@ -973,10 +986,7 @@ cdef void _read_ahead(Conn* client) noexcept nogil:
         buf.end += <uint32_t>n
     elif n == RECV_EOF:
         client.flags |= PEER_EOF
-        if (<Exchange*>client.exchange).flags & X_DONE_UP:
-            conn_watch(client)              # a half-close: it still wants its answer
-        else:
-            _client_gone(client)
+        conn_watch(client)                  # a half-close: it still wants its answer
     elif n != RECV_AGAIN:
         _client_gone(client)
 

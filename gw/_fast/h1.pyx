@@ -1,16 +1,16 @@
-from libc.string cimport memchr, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 from gw._fast.headers cimport (
     FIELD_DROP, FIELD_SPELLED, H_CONNECTION, H_CONTENT_LENGTH, H_EXPECT, H_HOST, H_HTTP2_SETTINGS, H_KEEP_ALIVE, H_OTHER, H_PROXY_CONNECTION, H_TE,
     H_TRANSFER_ENCODING, H_UPGRADE, H_DATE, MAX_FIELDS, TOKEN, Field, head_classify, head_parse_trailers, same_name, same_token,
 )
 from gw._fast.llhttp cimport (
-    HPE_INVALID_VERSION, HPE_OK, HPE_PAUSED, HPE_USER, HTTP_REQUEST, HTTP_RESPONSE, Settings, parser_execute, parser_init, parser_major, parser_minor,
+    HPE_OK, HPE_PAUSED, HPE_USER, HTTP_REQUEST, HTTP_RESPONSE, Settings, parser_any_version, parser_execute, parser_init, parser_major, parser_minor,
     parser_status, parser_stopped_at,
 )
 
 cdef enum:
-    METHOD_MAX = 32             # bytes; longer tokens are refused
+    METHOD_MAX = 128            # bytes; longer tokens are refused
     LEADING_LINES = 16          # bytes of CRLF tolerated before a request (RFC 9112 section 2.2)
 
 
@@ -63,6 +63,7 @@ cdef int _on_complete(Parser* engine) noexcept nogil:
 
 cdef Settings _settings
 cdef Parser _request_engine     # a parser that has just read "GET ", to start from: the method is read by us, any token is one
+cdef Parser _connect_engine     # the same behind "CONNECT ", whose target has a form of its own
 cdef Parser _response_engine
 
 
@@ -75,9 +76,15 @@ cdef void _prepare() noexcept nogil:
     _settings.on_headers_complete = _on_complete
     memset(&_request_engine, 0, sizeof(_request_engine))
     memset(&_response_engine, 0, sizeof(_response_engine))
+    # Any HTTP/x.y is let through here and judged by us: 1.2 is read as 1.1 (RFC 9110 section 2.5), another major version is 505.
     parser_init(&_request_engine, HTTP_REQUEST, &_settings)
+    parser_any_version(&_request_engine)
     parser_execute(&_request_engine, b"GET ", 4)
+    parser_init(&_connect_engine, HTTP_REQUEST, &_settings)
+    parser_any_version(&_connect_engine)
+    parser_execute(&_connect_engine, b"CONNECT ", 8)
     parser_init(&_response_engine, HTTP_RESPONSE, &_settings)
+    parser_any_version(&_response_engine)
 
 
 _prepare()
@@ -104,15 +111,14 @@ cdef int _fail(Message* out, uint8_t fault) noexcept nogil:
 
 cdef int _read_method(HeadParser* parser, const char* base, uint32_t start, uint32_t end, Message* out) noexcept nogil:
     cdef uint32_t at = parser.fed if parser.fed > start else start
-    if parser.method.off == 0 and parser.method.len == 0:
-        while at < end and (base[at] == c"\r" or base[at] == c"\n"):
-            if base[at] == c"\r" and at + 1 < end and base[at + 1] != c"\n":
+    if parser.method.len == 0:
+        while at < end and base[at] == c"\r":
+            if at + 1 == end:
+                parser.fed = at
+                return H1_MORE
+            if base[at + 1] != c"\n" or at - start > LEADING_LINES:
                 return _fail(out, FAULT_SYNTAX)
-            if base[at] == c"\n" and (at == start or base[at - 1] != c"\r"):
-                return _fail(out, FAULT_SYNTAX)
-            at += 1
-            if at - start > LEADING_LINES:
-                return _fail(out, FAULT_SYNTAX)
+            at += 2
         parser.method.off = at
     while at < end and TOKEN[<uint8_t>base[at]]:
         at += 1
@@ -125,9 +131,24 @@ cdef int _read_method(HeadParser* parser, const char* base, uint32_t start, uint
     if base[at] != c" " or parser.method.len == 0:
         return _fail(out, FAULT_SYNTAX)
     parser.fed = at + 1
-    memcpy(&parser.engine, &_request_engine, sizeof(Parser))
+    if parser.method.len == 7 and memcmp(base + parser.method.off, b"CONNECT", 7) == 0:
+        memcpy(&parser.engine, &_connect_engine, sizeof(Parser))
+    else:
+        memcpy(&parser.engine, &_request_engine, sizeof(Parser))
     parser.primed = 1
     return H1_DONE
+
+
+cdef bint _version_follows(HeadParser* parser, const char* base, uint32_t end) noexcept nogil:
+    """Behind the target stands " HTTP/", as far as it has been read: the engine would also take further spaces, RTSP, or nothing (HTTP/0.9)."""
+    cdef uint32_t at = parser.target.off + parser.target.len
+    cdef uint32_t n
+    if parser.target.len == 0:
+        return parser.fed >= end or base[parser.fed] != c" "
+    if parser.target.off != parser.method.off + parser.method.len + 1:
+        return False
+    n = end - at if end - at < 6 else 6
+    return memcmp(base + at, b" HTTP/", n) == 0
 
 
 cdef int request_feed(HeadParser* parser, const char* base, uint32_t start, uint32_t end, uint32_t max_head, uint32_t max_line, Message* out) noexcept nogil:
@@ -143,8 +164,10 @@ cdef int request_feed(HeadParser* parser, const char* base, uint32_t start, uint
         code = parser_execute(&parser.engine, base + parser.fed, end - parser.fed)
     else:
         code = HPE_OK
-    if parser.target.off + parser.target.len - start > max_line:
+    if parser.target.off + parser.target.len - start > max_line and parser.target.len:
         return _fail(out, FAULT_LINE_SIZE)
+    if not _version_follows(parser, base, end):
+        return _fail(out, FAULT_SYNTAX)
     if code == HPE_PAUSED:
         out.head_len = <uint32_t>(parser_stopped_at(&parser.engine) - base)
         if out.head_len - start > max_head:
@@ -155,7 +178,7 @@ cdef int request_feed(HeadParser* parser, const char* base, uint32_t start, uint
         return H1_MORE if end - start <= max_head else _fail(out, FAULT_HEAD_SIZE)
     if parser.full:
         return _fail(out, FAULT_FIELD_COUNT)
-    return _fail(out, _request_fault(parser, base, end, code))
+    return _fail(out, FAULT_SYNTAX)
 
 
 cdef int _star(HeadParser* parser, const char* base, uint32_t start, uint32_t end, uint32_t max_head, Message* out) noexcept nogil:
@@ -168,15 +191,6 @@ cdef int _star(HeadParser* parser, const char* base, uint32_t start, uint32_t en
     if at + 1 < end and base[at + 1] != c" ":
         return _fail(out, FAULT_TARGET)
     return request_feed(parser, base, start, end, max_head, max_head, out)
-
-
-cdef uint8_t _request_fault(HeadParser* parser, const char* base, uint32_t end, int code) noexcept nogil:
-    # "HTTP/2.0" and the like are well-formed versions we do not speak (505); anything else is a malformed line (400).
-    cdef uint32_t at = parser.target.off + parser.target.len
-    if code == HPE_INVALID_VERSION and at + 9 < end and same_token(base + at, b" http/", 6) and base[at + 1] == c"H" \
-            and c"0" <= base[at + 6] <= c"9" and base[at + 7] == c"." and c"0" <= base[at + 8] <= c"9":
-        return FAULT_VERSION
-    return FAULT_SYNTAX
 
 
 cdef bint _digits(const char* text, uint32_t n, uint64_t* out) noexcept nogil:
@@ -353,6 +367,14 @@ cdef int _request_facts(HeadParser* parser, Message* out) noexcept nogil:
     return H1_DONE
 
 
+cdef bint _reason_valid(const char* text, uint32_t n) noexcept nogil:
+    cdef uint32_t i
+    for i in range(n):
+        if (<uint8_t>text[i] < 32 and text[i] != c"\t") or text[i] == 127:
+            return False
+    return True
+
+
 cdef int response_feed(HeadParser* parser, const char* base, uint32_t end, uint32_t max_head, Message* out) noexcept nogil:
     cdef int code
     cdef uint8_t fault
@@ -360,6 +382,8 @@ cdef int response_feed(HeadParser* parser, const char* base, uint32_t end, uint3
         memcpy(&parser.engine, &_response_engine, sizeof(Parser))
         parser.primed = 1
     parser.head.base = base
+    if memcmp(base, b"HTTP/", end if end < 5 else 5) != 0:
+        return _fail(out, FAULT_STATUS)         # the engine would also take RTSP, or line breaks in front
     code = parser_execute(&parser.engine, base + parser.fed, end - parser.fed)
     if code == HPE_OK:
         parser.fed = end
@@ -373,7 +397,7 @@ cdef int response_feed(HeadParser* parser, const char* base, uint32_t end, uint3
     out.status = parser_status(&parser.engine)
     out.minor = parser_minor(&parser.engine)
     out.target = parser.target
-    if parser_major(&parser.engine) != 1 or out.status < 100 or out.status > 599:
+    if not _reason_valid(base + out.target.off, out.target.len) or parser_major(&parser.engine) != 1 or out.status < 100 or out.status > 599:
         return _fail(out, FAULT_STATUS)
     fault = _facts(parser, out)
     if fault:
@@ -504,6 +528,8 @@ cdef int chunked_feed(Body* body, const char* data, uint32_t n, uint32_t* used, 
         else:
             if body.line >= TRAILER_MAX - 2:
                 return _bad(body, FAULT_TRAILER)
+            if (c == c"\n") != (body.line > 0 and trailers[body.line - 1] == c"\r"):
+                return _bad(body, FAULT_CHUNK)
             if _trailer_byte(body, c, trailers):
                 body.done = 1
                 break
@@ -578,7 +604,7 @@ cdef bint host_valid(const char* text, uint32_t n, char* lower, uint32_t* lower_
         c = <uint8_t>text[i]
         if 65 <= c <= 90:
             c += 32
-        elif text[0] != c"[" and not (97 <= c <= 122 or 48 <= c <= 57 or c in b"-._~!$&'()*+,;="):
+        elif text[0] != c"[" and not (97 <= c <= 122 or 48 <= c <= 57 or c in b"-._~!$&'()*+;="):      # reg-name, less the comma: two hosts in one field
             return False
         lower[i] = <char>c
     if lower[end - 1] == c".":

@@ -123,16 +123,33 @@ cdef int head_find_id(const Head* head, uint8_t id, uint32_t start) noexcept nog
     return -1
 
 
-cdef inline bint _may_trail(uint8_t id, uint8_t flags) noexcept nogil:
-    # RFC 9110 section 6.5.1: nothing that frames, routes, authenticates or forwards.
-    return id in (H_OTHER, H_DATE, H_VIA) and not flags & FIELD_SPELLED
+# RFC 9110 section 6.5.1: nothing that modifies, authenticates or describes the message already acted upon, in lower case, comma-separated.
+cdef char* NO_TRAILERS = (b",content-encoding,content-range,cache-control,max-forwards,pragma,range,if-match,if-none-match,if-modified-since,if-unmodified-since,if-range,"
+                          b"www-authenticate,proxy-authenticate,proxy-authorization,set-cookie,age,expires,location,retry-after,vary,warning,")
+
+
+cdef bint _may_trail(const char* name, uint32_t n, uint8_t id, uint8_t flags) noexcept nogil:
+    cdef const char* entry = NO_TRAILERS
+    cdef uint32_t i
+    if flags & FIELD_SPELLED or id not in (H_OTHER, H_DATE, H_VIA):
+        return False
+    while entry[1] != 0:
+        i = 0
+        while i < n and FOLD[<uint8_t>name[i]] == <uint8_t>entry[1 + i]:
+            i += 1
+        if i == n and entry[1 + i] == c",":
+            return False
+        entry += 1
+        while entry[0] != c",":
+            entry += 1
+    return True
 
 
 cdef int head_parse_trailers(const char* data, uint32_t n, char* out) noexcept nogil:
     cdef uint32_t at = 0
     cdef uint32_t line, name_end, value, value_end
     cdef uint32_t written = 0
-    cdef uint8_t flags
+    cdef uint8_t flags, id
     while at < n:
         line = at
         while at < n and TOKEN[<uint8_t>data[at]]:
@@ -149,7 +166,8 @@ cdef int head_parse_trailers(const char* data, uint32_t n, char* out) noexcept n
             return -1
         at += 2
         flags = 0
-        if _may_trail(_classify(data + line, name_end - line, &flags), flags):
+        id = _classify(data + line, name_end - line, &flags)
+        if _may_trail(data + line, name_end - line, id, flags):
             memcpy(out + written, data + line, at - line)
             written += at - line
     return written

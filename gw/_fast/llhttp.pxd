@@ -29,11 +29,7 @@ cdef enum:
     HTTP_REQUEST = 1
     HTTP_RESPONSE = 2
     HPE_OK = 0
-    HPE_INVALID_METHOD = 6
-    HPE_INVALID_URL = 7
-    HPE_INVALID_VERSION = 9
     HPE_PAUSED = 21
-    HPE_PAUSED_UPGRADE = 22
     HPE_USER = 24
 
 cdef void parser_init(Parser* parser, int kind, const Settings* settings) noexcept nogil
@@ -42,3 +38,4 @@ cdef const char* parser_stopped_at(const Parser* parser) noexcept nogil
 cdef int parser_status(const Parser* parser) noexcept nogil
 cdef int parser_major(const Parser* parser) noexcept nogil
 cdef int parser_minor(const Parser* parser) noexcept nogil
+cdef void parser_any_version(Parser* parser) noexcept nogil          # HTTP/x.y of any x and y

@@ -13,6 +13,7 @@ ctypedef void (*InitFunction)(Parser*, int, const Settings*) noexcept nogil
 ctypedef int (*ExecuteFunction)(Parser*, const char*, size_t) noexcept nogil
 ctypedef const char* (*PositionFunction)(const Parser*) noexcept nogil
 ctypedef int (*NumberFunction)(const Parser*) noexcept nogil
+ctypedef void (*SwitchFunction)(Parser*, int) noexcept nogil
 ctypedef uint8_t (*ByteFunction)(const Parser*) noexcept nogil
 
 cdef InitFunction _init
@@ -21,6 +22,7 @@ cdef PositionFunction _error_pos
 cdef NumberFunction _status
 cdef ByteFunction _major
 cdef ByteFunction _minor
+cdef SwitchFunction _set_any_version
 
 
 cdef void* _symbol(void* handle, bytes name) except NULL:
@@ -52,6 +54,10 @@ cdef int parser_major(const Parser* parser) noexcept nogil:
 
 cdef int parser_minor(const Parser* parser) noexcept nogil:
     return _minor(parser)
+
+
+cdef void parser_any_version(Parser* parser) noexcept nogil:
+    _set_any_version(parser, 1)
 
 
 # What the self-check saw: one bit per callback, in the order of the message.
@@ -119,7 +125,7 @@ cdef bint _agrees(int kind, bytes message, uint8_t expected):
 
 
 def _bind():
-    global _init, _execute, _error_pos, _status, _major, _minor
+    global _init, _execute, _error_pos, _status, _major, _minor, _set_any_version
     cdef bytes path = _engine_module.__file__.encode()
     cdef void* handle = dlopen(path, RTLD_NOW | RTLD_NOLOAD)
     if handle == NULL:
@@ -129,6 +135,7 @@ def _bind():
     _error_pos = <PositionFunction>_symbol(handle, b"llhttp_get_error_pos")
     _status = <NumberFunction>_symbol(handle, b"llhttp_get_status_code")
     _major = <ByteFunction>_symbol(handle, b"llhttp_get_http_major")
+    _set_any_version = <SwitchFunction>_symbol(handle, b"llhttp_set_lenient_version")
     _minor = <ByteFunction>_symbol(handle, b"llhttp_get_http_minor")
     if not (_agrees(HTTP_REQUEST, b"GET /x HTTP/1.1\r\na: b\r\n\r\n", 1 | 2 | 4 | 16) and _agrees(HTTP_RESPONSE, b"HTTP/1.1 204 No\r\na: b\r\n\r\n", 2 | 4 | 8 | 16)):
         raise ImportError(f"httptools at {_engine_module.__file__} holds a parser whose interface gw does not know: install httptools 0.9 (pip install 'httptools>=0.9,<0.10')")

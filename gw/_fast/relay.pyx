@@ -1,6 +1,7 @@
+from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memmove
 
-from gw._fast.h1 cimport BODY_CHUNKED, BODY_EOF, BODY_LENGTH, BODY_NONE, H1_BAD, H1_DONE, TRAILER_MAX, Body, chunked_feed
+from gw._fast.h1 cimport BODY_CHUNKED, BODY_EOF, BODY_LENGTH, BODY_NONE, FAULT_CHUNK, H1_BAD, H1_DONE, TRAILER_MAX, Body, chunked_feed
 from gw._fast.headers cimport head_parse_trailers
 from gw._fast.out cimport put_chunk_size
 from gw._fast.plane cimport X_CHUNK_OUT
@@ -34,7 +35,7 @@ cdef uint32_t _put_last(char* at, const char* trailers, uint32_t n) noexcept nog
     return 5 + kept
 
 
-cdef int _chunked(Exchange* x, Conn* to, Body* body, bint chunk_out, uint32_t head_n, const char* data, uint32_t n, uint32_t* used) noexcept nogil:
+cdef int _chunked(Exchange* x, Conn* to, Body* body, bint chunk_out, uint64_t most, uint32_t head_n, const char* data, uint32_t n, uint32_t* used) noexcept nogil:
     """Decoded into one piece behind the head, framed again as one chunk: extensions and odd splits of the sender end here."""
     cdef char* tx = x.lane.reactor.tx
     cdef char* trailers = _trailers(x, body)
@@ -47,6 +48,8 @@ cdef int _chunked(Exchange* x, Conn* to, Body* body, bint chunk_out, uint32_t he
     code = chunked_feed(body, data, n, used, tx + head_n + SIZE_LINE, &written, trailers)
     if code == H1_BAD:
         return RELAY_BAD
+    if most and body.seen + body.left > most:
+        return RELAY_TOO_LARGE              # nothing of this piece has left; the announced rest of a chunk counts
     if written:
         if chunk_out:
             put_chunk_size(tx + at, written)
@@ -59,6 +62,7 @@ cdef int _chunked(Exchange* x, Conn* to, Body* body, bint chunk_out, uint32_t he
     if code == H1_DONE and chunk_out:
         last = _put_last(tx + at, trailers, body.line)
         if last == 0:
+            body.fault = FAULT_CHUNK
             return RELAY_BAD
         at += last
     sent = _sent(conn_send(to, tx, at)) if at else RELAY_MORE
@@ -79,10 +83,7 @@ cdef int relay_up(Exchange* x, uint32_t head_n, const char* data, uint32_t n, ui
         body.seen += take
         code = _sent(conn_send2(x.origin, x.lane.reactor.tx, head_n, data, take) if head_n else conn_send(x.origin, data, take))
         return RELAY_DONE if body.left == 0 and code != RELAY_BROKEN else code
-    code = _chunked(x, x.origin, body, True, head_n, data, n, used)
-    if x.plan.max_body and body.seen > x.plan.max_body:
-        return RELAY_TOO_LARGE
-    return code
+    return _chunked(x, x.origin, body, True, x.plan.max_body, head_n, data, n, used)
 
 
 cdef int relay_down(Exchange* x, uint32_t head_n, const char* data, uint32_t n, uint32_t* used) noexcept nogil:
@@ -93,7 +94,7 @@ cdef int relay_down(Exchange* x, uint32_t head_n, const char* data, uint32_t n, 
     cdef int code
     used[0] = 0
     if body.framing == BODY_CHUNKED:
-        code = _chunked(x, x.client, body, x.flags & X_CHUNK_OUT != 0, head_n, data, n, used)
+        code = _chunked(x, x.client, body, x.flags & X_CHUNK_OUT != 0, 0, head_n, data, n, used)
         x.bytes_out = body.seen
         return code
     if body.framing == BODY_NONE:

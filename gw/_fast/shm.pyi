@@ -36,6 +36,9 @@ class Segment:
     def route_totals(self, slot: int) -> dict[str, Any]:
         """A route's counters over all workers. `requests` by status // 100, `by_reason` by index of gw.errors.REASONS, `latency` and `origin` as Histogram."""
 
+    def reason_totals(self) -> list[int]:
+        """`by_reason` over all workers and all routes there ever were."""
+
     def workers(self) -> list[dict[str, int]]:
         """WORKER_FIELDS of every worker slot."""
 

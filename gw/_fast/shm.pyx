@@ -242,6 +242,19 @@ cdef class Segment:
             "origin": histogram(&total.origin),
         }
 
+    def reason_totals(self):
+        cdef uint64_t total[REASONS_MAX]
+        cdef int worker
+        cdef uint32_t slot
+        memset(total, 0, sizeof(total))
+        for slot in range(self.routes.size):
+            if atomic_load_u64(&self.routes.cells[slot].hash) == 0:
+                continue
+            for worker in range(self.worker_count):
+                if self._in_memory(worker, slot):
+                    _add_words(total, shm_route(self, worker, slot).by_reason, REASONS_MAX)
+        return [total[i] for i in range(REASONS_MAX)]
+
     def workers(self):
         cdef int worker, i
         cdef const uint64_t* words

@@ -31,7 +31,7 @@ def config(setup: Setup, folder: Path, port: int, origin: int) -> dict[str, Any]
         found["access_log"] = {"file": str(folder / "access.log"), "buffer": "1MiB", "flush": "1s"}
     if setup.hook:
         found["modules"] = [str(POLICIES)]
-        found["policies"] = [{f"stamp.{setup.hook}": {"read": "X-Tenant", "write": "X-Stamp"}}]
+        found["policies"] = [{"stamp": {"read": "X-Tenant", "write": "X-Stamp", "kind": setup.hook}}]
     return found
 
 

@@ -17,7 +17,7 @@ def application(view: View) -> Litestar:
     @get("/metrics", sync_to_thread=False)
     def metrics() -> Response[bytes]:
         text, media_type = view.metrics()
-        return Response(text, media_type=media_type)
+        return Response(text, media_type=media_type.removesuffix("; charset=utf-8"))  # litestar adds it again
 
     @get("/healthz", media_type=MediaType.JSON, sync_to_thread=False)
     def healthz() -> Response[dict[str, Any]]:

@@ -25,7 +25,6 @@ load_reasons(REASONS)
 DEFAULT_TIMEOUTS: Timeouts = next(each for each in fields(Config) if each.name == "timeouts").default_factory()
 BALANCE = {"round-robin": 0, "least-request": 1}
 PROXY = {"off": 0, "v1": 1, "v2": 2}
-NOWHERE = b"route:"  # metrics of requests that no route took
 
 
 def compile_snapshot(config: Config, revision: int, segment: Segment, base: Path, previous: Snapshot | None = None, ticket_keys: list[bytes] | None = None) -> Snapshot:
@@ -48,7 +47,7 @@ def compile_snapshot(config: Config, revision: int, segment: Segment, base: Path
     listeners = _each(lambda item: _listener(item[1], item[0], base, ticket_keys), list(enumerate(config.listeners)), problems)
     if problems:
         raise ConfigError(problems)
-    settings = _settings(config) | {"nowhere_slot": _slot(segment, NOWHERE, "$.process.routes_max"), "files": steps.files}
+    settings = _settings(config) | {"nowhere_slot": _slot(segment, route_key(""), "$.process.routes_max"), "files": steps.files}
     return Snapshot(revision, settings, table.router, compiled, plans, listeners)
 
 
@@ -150,7 +149,7 @@ def _service(name: str, service: Service, segment: Segment, base: Path) -> dict[
 
 def _endpoint(name: str, endpoint: Endpoint, address: Address, tls: OriginTls | None, context: Any, service: Service, segment: Segment) -> dict[str, Any]:
     try:
-        slot = segment.endpoint_slot(f"{name} {endpoint.address}".encode())
+        slot = segment.endpoint_slot(endpoint_key(name, endpoint.address))
     except OverflowError as error:
         raise ConfigError([Problem(message=str(error), pointer="$.process.endpoints_max", hint="raise process.endpoints_max and restart")]) from None
     return {
@@ -208,9 +207,19 @@ def _plan(config: Config, route: Route, match: RouteMatch, services: dict[str, i
         "max_body": int(route.max_body),
         "upgrades": [protocol.lower() for protocol in route.upgrade],
         "steps": steps.of(route, index, name),
-        "slot": _slot(segment, f"route:{name}".encode(), f"$.routes[{index}]"),
+        "slot": _slot(segment, route_key(name), f"$.routes[{index}]"),
         **_timeouts(config, service, route),
     }
+
+
+def route_key(name: str) -> bytes:
+    """Under which the segment counts a route; the empty name is for requests that no route took."""
+    return f"route:{name}".encode()
+
+
+def endpoint_key(service: str, address: str) -> bytes:
+    """Under which the segment keeps an endpoint's state: the same address in two services is two endpoints."""
+    return f"{service} {address}".encode()
 
 
 def route_name(route: Route) -> str:

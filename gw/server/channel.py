@@ -32,6 +32,7 @@ class Prepare(Struct, tag="prepare"):
     config: bytes
     base: str
     addresses: dict[str, list[tuple[str, int]]]
+    ticket_keys: list[bytes]
 
 
 class Commit(Struct, tag="commit"):
@@ -51,6 +52,12 @@ class Addresses(Struct, tag="addresses"):
 
     endpoint: str
     addresses: list[tuple[str, int]]
+
+
+class NewTicketKeys(Struct, tag="ticket-keys"):
+    """Keys of TLS session tickets from now on; the first one encrypts."""
+
+    keys: list[bytes]
 
 
 class ReopenLogs(Struct, tag="reopen-logs"):
@@ -101,7 +108,7 @@ class Report(Struct, tag="report"):
     fields: dict[str, Any]
 
 
-ToWorker = Listen | Prepare | Commit | Abandon | Addresses | ReopenLogs | Drain | Shed
+ToWorker = Listen | Prepare | Commit | Abandon | Addresses | NewTicketKeys | ReopenLogs | Drain | Shed
 ToSupervisor = Ready | Prepared | Failed | Committed | Report
 
 

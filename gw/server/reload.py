@@ -20,13 +20,15 @@ from msgspec import Struct
 from gw._fast.shm import Segment
 from gw.config import Config, Loaded, encode
 from gw.errors import ConfigError, Problem
+from gw.observe import ErrorLog
 from gw.runtime import Snapshot, compile_snapshot
 from gw.server import channel as messages
 from gw.server import notify
 from gw.server.slots import Child
 from gw.server.sockets import Sockets
-from gw.server.workers import Log, Workers
+from gw.server.workers import Workers
 from gw.services import Discovery, named_endpoints
+from gw.tls import TicketKeys
 
 PREPARE_TIMEOUT = 60.0  # seconds; 10,000 routes compile in well under a tenth of it
 COMMIT_TIMEOUT = 5.0  # seconds until a worker that has not switched is named in the log; it will, when it comes to it
@@ -50,7 +52,7 @@ class Revision(Struct, frozen=True):
 
     number: int
     loaded: Loaded
-    snapshot: Snapshot | None
+    snapshot: Snapshot
 
     @property
     def config(self) -> Config:
@@ -70,8 +72,7 @@ class Rollout:
         self.waiting = set(slots)
         self.prepared: set[int] = set()
         self.failure: str | None = None
-        self._settled = asyncio.Event()
-        self._check()
+        self._news = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<Rollout {self.revision} waiting={sorted(self.waiting)} prepared={sorted(self.prepared)} failure={self.failure}>"
@@ -80,38 +81,36 @@ class Rollout:
         """A worker was started on the old revision."""
         self.prepared.discard(slot)
         self.waiting.add(slot)
-        self._settled.clear()
 
     def ready(self, slot: int, revision: int) -> None:
         """A worker has prepared; a late word about another revision does not count."""
         if revision == self.revision and slot in self.waiting:
             self.waiting.discard(slot)
             self.prepared.add(slot)
-            self._check()
+            self._news.set()
 
     def failed(self, slot: int, revision: int, reason: str) -> None:
         """A worker cannot use it."""
         if revision == self.revision:
             self.failure = f"worker {slot}: {reason}"
-            self._check()
+            self._news.set()
 
     def gone(self, slot: int) -> None:
         """A worker died: nobody waits for it; its successor will join."""
         self.waiting.discard(slot)
         self.prepared.discard(slot)
-        self._check()
+        self._news.set()
 
     async def settled(self, timeout: float = PREPARE_TIMEOUT) -> str | None:
         """Wait until every worker has prepared (None) or one has failed (why)."""
         try:
-            await asyncio.wait_for(self._settled.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                while self.waiting and not self.failure:  # between the event and our turn a worker may have joined
+                    self._news.clear()
+                    await self._news.wait()
         except TimeoutError:
             return f"worker {', '.join(map(str, sorted(self.waiting)))} did not prepare within {timeout:g} s"
         return self.failure
-
-    def _check(self) -> None:
-        if self.failure or not self.waiting:
-            self._settled.set()
 
 
 def needs_restart(old: Config, new: Config) -> list[str]:
@@ -130,12 +129,13 @@ def needs_restart(old: Config, new: Config) -> list[str]:
 class Owner(Protocol):
     """Where the revision in force is kept."""
 
-    log: Log
+    log: ErrorLog
     current: Revision
     sockets: Sockets
     workers: Workers
     discovery: Discovery
     segment: Segment
+    tickets: TicketKeys
 
     def addresses(self, config: Config) -> dict[str, list[tuple[str, int]]]: ...
     def replaced(self) -> None: ...
@@ -193,9 +193,10 @@ class Reloader:
         owner, old = self._owner, self._owner.current
         loaded = self._load()
         self.number += 1
-        opened = owner.sockets.open(loaded.config.listeners)
+        opened: list[str] = []
         try:
-            snapshot = compile_snapshot(loaded.config, self.number, owner.segment, loaded.base, old.snapshot)
+            opened = owner.sockets.open(loaded.config.listeners)
+            snapshot = compile_snapshot(loaded.config, self.number, owner.segment, loaded.base, ticket_keys=owner.tickets.all())
             fresh = Revision(self.number, loaded, snapshot)
             owner.discovery.follow(old.hosts | fresh.hosts)
             await owner.discovery.first(RESOLVE_TIMEOUT)
@@ -209,7 +210,8 @@ class Reloader:
     async def _prepare_all(self, fresh: Revision, opened: list[str]) -> None:
         owner = self._owner
         self.rollout = Rollout(fresh.number, (child.slot.index for child in owner.workers.living))
-        self._prepare = messages.Prepare(fresh.number, encode(fresh.config), str(fresh.loaded.base.resolve()), owner.addresses(fresh.config))
+        base = str(fresh.loaded.base.resolve())
+        self._prepare = messages.Prepare(fresh.number, encode(fresh.config), base, owner.addresses(fresh.config), owner.tickets.all())
         for child in owner.workers.living:
             child.channel.send_sockets((bind, fd) for bind in opened for fd in owner.sockets.of(bind, child.slot.index))
             child.channel.send(self._prepare)

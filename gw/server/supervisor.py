@@ -37,6 +37,7 @@ from gw.server.view import View
 from gw.server.watch import Watch, watched
 from gw.server.workers import Workers
 from gw.services import Discovery, SystemResolver, named_endpoints
+from gw.tls import TicketKeys
 
 TICK = 1.0  # seconds between two looks at heartbeats and memory
 KILL_GRACE = 2.0  # seconds a worker has beyond its drain before it is killed
@@ -85,9 +86,10 @@ class Supervisor:
         self.sockets = Sockets(count)
         self.admin_socket = self._bind(loaded)
         self._admin_bind = loaded.config.admin.bind if loaded.config.admin else ""
+        self.tickets = TicketKeys(time.monotonic)
         self.segment = Segment(count, loaded.config.process.routes_max, loaded.config.process.endpoints_max)
         try:
-            snapshot = compile_snapshot(loaded.config, 1, self.segment, loaded.base, None)
+            snapshot = compile_snapshot(loaded.config, 1, self.segment, loaded.base, ticket_keys=self.tickets.all())
         except ConfigError as error:
             self.sockets.close_all()
             raise loaded.placed(error) from None
@@ -157,7 +159,6 @@ class Supervisor:
             "info",
             "starting",
             version=__version__,
-            pid=os.getpid(),
             workers=len(self.workers.slots),
             listeners=[self.sockets.address(listener.bind) for listener in self.current.config.listeners],
             admin=name_of(self.admin_socket) if self.admin_socket else None,
@@ -175,28 +176,30 @@ class Supervisor:
             signal.SIGCHLD: self.workers.reap,
         }
 
-    def _now_serving(self) -> None:
-        """Every worker accepts connections for the first time."""
-        self.serving = True
-        process = self.current.config.process
-        if process.pid_file:
-            try:
-                pidfile.write(Path(process.pid_file))
-            except OSError as error:
-                self.log("error", "pid-file-failed", file=process.pid_file, reason=error.strerror)
-        notify.notify("READY=1", f"MAINPID={os.getpid()}")
+    async def _now_serving(self) -> None:
+        """Every worker accepts connections for the first time: let the operator in, tell whoever waits, start looking after things."""
+        if self.path:
+            await self._control.start(self.path)
+        self._write_pid()
         if self._inherited:
             self._inherited.ready()
-        if self.path:
-            self._start(self._control.start(self.path))
+        notify.notify("READY=1", f"MAINPID={os.getpid()}")
+        self.replaced()
+        for work in (self._watch.run(), self._tick(), self._watchdog()):
+            self._start(work)
+        self.log("info", "serving", revision=self.current.number, seconds=round(time.time() - self.began, 3))
         if self.admin_socket and self._serve_admin:
             self._warn_admin(self.admin_socket)
             self._start(self._serve_admin(self.admin_socket, self.view))
-        self.replaced()
-        self._start(self._watch.run())
-        self._start(self._tick())
-        self._start(self._watchdog())
-        self.log("info", "serving", revision=self.current.number, seconds=round(time.time() - self.began, 3))
+
+    def _write_pid(self) -> None:
+        path = self.current.config.process.pid_file
+        if path is None:
+            return
+        try:
+            pidfile.write(Path(path))
+        except OSError as error:
+            self.log("error", "pid-file-failed", file=path, reason=error.strerror)
 
     def _warn_admin(self, sock: socket) -> None:
         address = name_of(sock)
@@ -217,15 +220,14 @@ class Supervisor:
             revision=revision.number,
             config=revision.config,
             base=revision.loaded.base,
-            snapshot=revision.snapshot,
+            snapshot=[revision.snapshot],
             addresses=self.addresses(revision.config),
             sockets=self.sockets.of_slot(slot.index),
             channel=channel,
             core=core,
             shed=self.shedding.on,
         )
-        self.current = Revision(revision.number, revision.loaded, None)  # the worker's copy lives as long as its lane wants
-        del revision
+        del self.current, revision  # the worker's copy of the snapshot lives as long as its lane wants
         self._selector.close()
         worker.main(seed)
 
@@ -241,10 +243,12 @@ class Supervisor:
             return
         self.reloader.heard(child, message)
         if not self.serving and not self.workers.stopping and all(each.revision for each in self.workers.slots):
-            self._now_serving()
+            self.serving = True
+            self._start(self._now_serving())
 
     def ended(self, child: Child) -> None:
-        """A worker is gone."""
+        """A worker is gone: what it held of endpoints is given back."""
+        self.segment.reset_gauges(child.slot.index)
         self.reloader.gone(child)
         if self.workers.stopping and not self.workers.living:
             self._exit(0)
@@ -255,7 +259,7 @@ class Supervisor:
 
     def heartbeat(self, child: Child) -> int:
         """Milliseconds on the monotonic clock at which its lane last moved."""
-        return int(self.segment.worker(child.slot.index)["heartbeat_ms"])
+        return self.segment.workers()[child.slot.index]["heartbeat_ms"]
 
     def addresses(self, config: Config) -> dict[str, list[tuple[str, int]]]:
         """What the named endpoints resolve to now."""
@@ -297,6 +301,9 @@ class Supervisor:
         while True:
             await asyncio.sleep(TICK)
             self.workers.look(time.monotonic())
+            if self.tickets.rotate():
+                worker.set_ticket_keys(self.current.config, self.current.snapshot, self.tickets.all())  # for workers yet to be born
+                self.workers.send(messages.NewTicketKeys(self.tickets.all()))
             self.memory = limits.memory()
             if self.shedding.update(self.memory):
                 self.workers.send(messages.Shed(self.shedding.on))
@@ -343,7 +350,7 @@ class Supervisor:
         try:
             admin = self.admin_socket
             successor = upgrade.start(self.sockets.descriptors(), admin.fileno() if admin else -1, self._admin_bind)
-            self.log("info", "upgrade-started", pid=successor.pid)
+            self.log("info", "upgrade-started", successor=successor.pid)
             failure = await successor.ready()
         except OSError as error:
             failure = error.strerror
@@ -354,7 +361,7 @@ class Supervisor:
             return
         self._replaced_by = successor.pid
         notify.notify(f"MAINPID={successor.pid}")
-        self.log("info", "upgraded", pid=successor.pid)
+        self.log("info", "upgraded", successor=successor.pid)
         self.stop(float(self.current.config.process.drain), "upgrade")
 
     def _on_term(self) -> None:
@@ -391,5 +398,5 @@ class Supervisor:
         if self.current.config.process.pid_file:
             pidfile.remove(Path(self.current.config.process.pid_file))
         self.sockets.close_all(unlink=self._replaced_by is None)
-        self.log("info", "stopped", pid=os.getpid())
+        self.log("info", "stopped")
         self.loop.close()

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gw import __version__
-from gw.config.model import Listener
+from gw.config.model import Endpoint, Listener
+from gw.observe.metrics import CONTENT_TYPE, NO_ROUTE, Observed, render
+from gw.runtime import endpoint_key, route_key, route_name
 from gw.server.slots import Slot
 from gw.server.sockets import name_of
 
@@ -39,6 +41,25 @@ class View:
             return {"reason": "workers are missing", "workers": missing}
         behind = [slot.index for slot in workers.slots if slot.revision != number]
         return {"reason": "workers serve an older revision", "workers": behind, "revision": number} if behind else None
+
+    def metrics(self) -> tuple[bytes, str]:
+        """Exposition text and its content type."""
+        this = self._supervisor
+        config = this.current.config
+        endpoints = {(name, address): endpoint_key(name, address) for name, service in config.services.items() for address in map(_address, service.endpoints)}
+        observed = Observed(
+            segment=this.segment,
+            version=__version__,
+            revision=this.current.number,
+            routes={NO_ROUTE: route_key(""), **{name: route_key(name) for name in map(route_name, config.routes)}},
+            endpoints=endpoints,
+            names=this.discovery.names,
+            restarts={slot.index: slot.restarts for slot in this.workers.slots},
+            reloads=this.reloader.done,
+            reload_failures=this.reloader.failures,
+            error_log_dropped=this.log.dropped,
+        )
+        return render(observed), CONTENT_TYPE
 
     def status(self) -> dict[str, Any]:
         """Everything `gw status` shows, of plain types."""
@@ -73,7 +94,7 @@ class View:
         found = {"slot": slot.index, "pid": child.pid if child else None, "revision": slot.revision, "restarts": slot.restarts}
         if child is None:
             return found
-        counters = self._supervisor.segment.worker(slot.index)
+        counters = self._supervisor.segment.workers()[slot.index]
         now = time.monotonic()
         return {
             **found,
@@ -81,3 +102,7 @@ class View:
             "heartbeat_age": round(now - counters["heartbeat_ms"] / 1000, 3) if counters["heartbeat_ms"] else None,
             **{name: counters[name] for name in SHOWN},
         }
+
+
+def _address(endpoint: str | Endpoint) -> str:
+    return endpoint.address if isinstance(endpoint, Endpoint) else endpoint

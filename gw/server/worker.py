@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import logging
 import os
 import signal
 import stat
@@ -26,6 +27,8 @@ from gw._fast.shm import Segment
 from gw.config import decode
 from gw.config.model import Config
 from gw.errors import GatewayError
+from gw.observe import open_log_file
+from gw.observe.log import Bridge
 from gw.runtime import Snapshot, compile_snapshot
 from gw.server import channel as messages
 from gw.server.channel import Channel
@@ -34,7 +37,6 @@ from gw.server.slots import STACK_SIGNAL
 CRASHED = 70  # exit code: an exception ended the worker (EX_SOFTWARE)
 DRAIN_POLL = 0.02  # seconds between two looks for open exchanges
 SWITCH_INTERVAL = 0.0005  # seconds the compiling thread may hold the interpreter before the lane gets it
-LOG_MODE = 0o640
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -46,7 +48,7 @@ class Seed(Struct):
     revision: int
     config: Config
     base: Path
-    snapshot: Snapshot | None
+    snapshot: list[Snapshot]  # one, taken out by the worker: nothing else may keep it alive beyond its time
     addresses: dict[str, list[tuple[str, int]]]
     sockets: dict[str, list[int]]  # descriptors by bind
     channel: socket
@@ -116,6 +118,13 @@ def _last_words(sock: socket, text: str) -> None:
         sys.stderr.flush()
 
 
+def set_ticket_keys(config: Config, snapshot: Snapshot, keys: list[bytes]) -> None:
+    """Give the contexts of every listener with session tickets new keys."""
+    for listener, compiled in zip(config.listeners, snapshot.listeners, strict=True):
+        if listener.tls and listener.tls.session_tickets:
+            compiled["tls"].set_ticket_keys(keys)
+
+
 class Worker:
     """The lane and what the supervisor wants of it."""
 
@@ -125,7 +134,7 @@ class Worker:
         self.config = seed.config
         self.revision = seed.revision
         self.sockets = seed.sockets
-        self.snapshot = seed.snapshot
+        self.snapshot = seed.snapshot.pop()
         self.next: Next | None = None
         self.draining = False
         self.exit_code = 0
@@ -133,11 +142,11 @@ class Worker:
         self.loop = uvloop.new_event_loop()
         asyncio.set_event_loop(self.loop)
         self.channel = Channel(self.loop, seed.channel, messages.to_worker, self._receive, self._orphaned)
+        logging.getLogger().handlers = [Bridge(self._say)]  # what libraries log goes to the supervisor: the error log has one writer
         self.lane = Lane(self.segment, self.slot, self._report)
-        self.lane.install(seed.snapshot)
+        self.lane.install(self.snapshot)
         self._point(seed.addresses)
         self.lane.shed(seed.shed)
-        seed.snapshot = None  # or the first revision would live as long as the process
         self._open_log()
 
     def run(self) -> int:
@@ -146,7 +155,7 @@ class Worker:
         self.loop.add_reader(self.lane.fileno(), self.lane.drain)
         self.channel.send(messages.Ready(self.revision))
         self.loop.run_forever()
-        self.lane.abort()
+        self.lane.close()  # writes what the access log still holds
         return self.exit_code
 
     def _receive(self, message: messages.ToWorker, fds: list[int]) -> None:
@@ -162,6 +171,10 @@ class Worker:
                 self._abandon()
             case messages.Addresses(endpoint=endpoint, addresses=addresses):
                 self.lane.set_addresses(endpoint.encode(), addresses)
+            case messages.NewTicketKeys(keys=keys):
+                set_ticket_keys(self.config, self.snapshot, keys)
+                if self.next and self.next.snapshot:
+                    set_ticket_keys(self.next.config, self.next.snapshot, keys)
             case messages.ReopenLogs():
                 self._open_log()
             case messages.Drain(seconds=seconds):
@@ -172,11 +185,14 @@ class Worker:
     def _report(self, event: str, fields: dict[str, Any]) -> None:
         self.channel.offer(messages.Report(event, fields))
 
+    def _say(self, level: str, event: str, /, **fields: Any) -> None:
+        self._report(event, {"level": level, **fields})
+
     def _prepare(self, message: messages.Prepare) -> None:
         """Compile in a thread, so that requests go on meanwhile."""
         self.next = Next(message, decode(message.config))
         sys.setswitchinterval(SWITCH_INTERVAL)
-        done = self.compiler.submit(compile_snapshot, self.next.config, message.revision, self.segment, Path(message.base), self.snapshot)
+        done = self.compiler.submit(compile_snapshot, self.next.config, message.revision, self.segment, Path(message.base), ticket_keys=message.ticket_keys)
         done.add_done_callback(lambda future: self.loop.call_soon_threadsafe(self._compiled, message.revision, future))
 
     def _compiled(self, revision: int, future: Future[Snapshot]) -> None:
@@ -239,9 +255,9 @@ class Worker:
         if log is None:
             return
         try:
-            fd = os.dup(1) if log.file == "stdout" else os.open(log.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, LOG_MODE)
+            fd = open_log_file(log.file)
         except OSError as error:
-            self._report("access-log-failed", {"level": "error", "file": log.file, "reason": error.strerror})
+            self._say("error", "access-log-failed", file=log.file, reason=error.strerror)
             return
         self.lane.reopen_log(fd)
 
@@ -250,6 +266,7 @@ class Worker:
 
     def _drain(self, seconds: float) -> None:
         if not self.draining:
+            self.lane.drain()  # take what is queued: closing the sockets would reset it
             for fd in self._descriptors():
                 self.lane.unlisten(fd)
             self.lane.begin_drain()
@@ -265,5 +282,5 @@ class Worker:
             self.loop.stop()
 
     def _give_up(self) -> None:
-        self._report("drain-cut", {"level": "warning", "exchanges": self.lane.active()})
+        self._say("warning", "drain-cut", exchanges=self.lane.active())
         self.loop.stop()

@@ -26,16 +26,11 @@ from gw.server.slots import KILL_AFTER, LOOP_DEATHS, STACK_SIGNAL, STUCK_AFTER, 
 ALL_SIGNALS = signal.valid_signals()
 
 
-class Log(Protocol):
-    """Writes one event to the error log."""
-
-    def __call__(self, level: str, event: str, **fields: object) -> None: ...
-
-
 class Owner(Protocol):
     """Who decides what workers are made of and what their words mean."""
 
-    log: Log
+    @property
+    def log(self) -> Callable[..., None]: ...
 
     def become(self, slot: Slot, channel: socket) -> NoReturn: ...
     def started(self, child: Child) -> None: ...
@@ -128,10 +123,10 @@ class Workers:
                 continue
             match child.pulse.look(self._owner.heartbeat(child), now):
                 case "stuck":
-                    self._owner.log("error", "worker-stuck", worker=child.slot.index, pid=child.pid, seconds=STUCK_AFTER, stacks="stderr")
+                    self._owner.log("error", "worker-stuck", worker=child.slot.index, worker_pid=child.pid, seconds=STUCK_AFTER, stacks="stderr")
                     os.kill(child.pid, STACK_SIGNAL)
                 case "dead":
-                    self._owner.log("error", "worker-killed", worker=child.slot.index, pid=child.pid, reason=f"no sign of life for {KILL_AFTER:g} s")
+                    self._owner.log("error", "worker-killed", worker=child.slot.index, worker_pid=child.pid, reason=f"no sign of life for {KILL_AFTER:g} s")
                     os.kill(child.pid, signal.SIGKILL)
 
     def _heard(self, slot: Slot, message: Any, _fds: list[int]) -> None:
@@ -144,7 +139,7 @@ class Workers:
         slot.child = None
         delay = None if self.stopping else slot.backoff.died(lived)
         level = "info" if self.stopping and how.code == 0 else "error"
-        self._owner.log(level, "worker-exited", worker=slot.index, pid=child.pid, code=how.code, signal=how.signal, lived=round(lived, 3), again_in=delay)
+        self._owner.log(level, "worker-exited", worker=slot.index, worker_pid=child.pid, code=how.code, signal=how.signal, lived=round(lived, 3), again_in=delay)
         self._owner.ended(child)
         if delay is not None:
             slot.restarts += 1

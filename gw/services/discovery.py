@@ -30,7 +30,7 @@ Sleep = Callable[[float], Awaitable[None]]
 class Log(Protocol):
     """Writes one event to the error log."""
 
-    def __call__(self, level: str, event: str, **fields: object) -> None: ...
+    def __call__(self, level: str, event: str, /, **fields: object) -> None: ...
 
 
 class NameState(Struct):

@@ -62,6 +62,18 @@ def test_silence_is_a_failure_that_names_the_silent() -> None:
     assert settle(rollout, 0.01) == "worker 0, 2 did not prepare within 0.01 s"
 
 
+def test_a_worker_that_joins_before_the_reloader_has_its_turn_is_waited_for() -> None:
+    async def main() -> str | None:
+        rollout = Rollout(2, [0])
+        waiting = asyncio.ensure_future(rollout.settled(0.05))
+        await asyncio.sleep(0)
+        rollout.gone(0)
+        rollout.joined(0)
+        return await waiting
+
+    assert "worker 0 did not prepare" in str(asyncio.run(main()))
+
+
 def test_nobody_to_ask() -> None:
     assert settle(Rollout(2, [])) is None
 

@@ -1,0 +1,295 @@
+"""Prometheus text from the shared segment; a scrape touches no worker. `python -m gw.observe.metrics > docs/metrics.md` writes the page.
+
+METRICS is the one place where a metric has its name; a metric with a `field` is read from the figure of that name in the segment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from gw._fast.hist import Histogram, nearest_edge
+from gw._fast.shm import Segment
+from gw.errors import REASONS
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+NO_ROUTE = "(no route)"
+BOUNDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
+EDGES = [nearest_edge(round(bound * 1_000_000)) for bound in BOUNDS]
+CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+
+
+class Kind(Struct, frozen=True):
+    """A metric. `per` is whose figure it is and its first label; `field` the figure's name in the segment."""
+
+    name: str
+    type: Literal["counter", "gauge", "histogram"]
+    text: str
+    per: Literal["route", "worker", "endpoint", "name", ""] = ""
+    field: str = ""
+    labels: tuple[str, ...] = ()
+
+
+def _of(per: Any, type: Any, *rows: tuple[str, str, str], labels: tuple[str, ...]) -> list[Kind]:
+    return [Kind(name, type, text, per, field, labels) for name, field, text in rows]
+
+
+METRICS: tuple[Kind, ...] = (
+    Kind("gw_info", "gauge", "1, with the version of gw.", labels=("version",)),
+    Kind("gw_revision", "gauge", "Revision of the configuration in force."),
+    Kind("gw_reloads_total", "counter", "Reloads that took effect."),
+    Kind("gw_reload_failures_total", "counter", "Reloads refused; the configuration before stays in force."),
+    Kind("gw_requests_total", "counter", "Exchanges that ended, by class of the status sent; `none` where no status was.", "route", labels=("route", "status_class")),
+    Kind("gw_responses_by_gateway_total", "counter", "Exchanges that gw ended or that were cut short, by reason.", labels=("reason",)),
+    *_of(
+        "route",
+        "counter",
+        ("gw_request_body_bytes_total", "bytes_in", "Bytes of request bodies."),
+        ("gw_response_body_bytes_total", "bytes_out", "Bytes of response bodies sent."),
+        ("gw_retries_total", "retries", "Further endpoints tried."),
+        ("gw_upgrades_total", "upgrades", "Connections upgraded."),
+        ("gw_client_closed_total", "client_closed", "Exchanges whose client went away before the end."),
+        labels=("route",),
+    ),
+    *_of(
+        "route",
+        "histogram",
+        ("gw_request_duration_seconds", "latency", "From the first byte of the request to the last of the answer; upgraded connections until the upgrade."),
+        ("gw_origin_duration_seconds", "origin", "From the request's head sent to the endpoint to the head of its answer."),
+        labels=("route",),
+    ),
+    *_of(
+        "endpoint",
+        "gauge",
+        ("gw_endpoint_up", "", "0 while the endpoint is left alone after failures."),
+        ("gw_endpoint_inflight", "inflight", "Exchanges on it now."),
+        labels=("service", "endpoint"),
+    ),
+    *_of(
+        "endpoint",
+        "counter",
+        ("gw_endpoint_requests_total", "requests", "Exchanges sent to it."),
+        ("gw_endpoint_failures_total", "failures", "Exchanges that failed on it."),
+        ("gw_endpoint_connects_total", "connects", "Connections opened to it."),
+        ("gw_endpoint_ejections_total", "ejections", "Times it was put aside."),
+        labels=("service", "endpoint"),
+    ),
+    *_of(
+        "worker",
+        "gauge",
+        ("gw_worker_connections", "connections", "Client connections, idle ones included."),
+        ("gw_worker_exchanges", "exchanges", "Requests in flight."),
+        ("gw_worker_tunnels", "tunnels", "Upgraded connections."),
+        ("gw_worker_origin_connections", "origins", "Connections to endpoints, idle ones included."),
+        ("gw_worker_idle_origin_connections", "idle_origins", "Connections to endpoints that wait for a request."),
+        ("gw_worker_buffer_bytes", "buffer_bytes", "Memory held by buffers in use."),
+        ("gw_worker_accept_paused", "accept_paused", "1 while it is out of descriptors and accepts nothing."),
+        ("gw_worker_shedding", "shedding", "1 while it refuses new work because memory is short."),
+        ("gw_worker_revision", "revision", "Revision it serves new requests with."),
+        ("gw_worker_heartbeat_age_seconds", "", "Time since its data plane last ran; absent before the first time."),
+        labels=("worker",),
+    ),
+    *_of(
+        "worker",
+        "counter",
+        ("gw_worker_restarts_total", "", "Times a worker was started again."),
+        ("gw_connections_accepted_total", "accepted", "Client connections accepted."),
+        ("gw_connections_refused_total", "refused", "Client connections closed at once: over a limit, or no memory."),
+        ("gw_accept_pauses_total", "accept_pauses", "Times accepting stopped for want of descriptors."),
+        ("gw_client_timeouts_total", "timeouts", "Client connections closed by a time-out."),
+        ("gw_parse_errors_total", "parse_errors", "Requests that are not valid HTTP/1.1."),
+        ("gw_tls_handshakes_total", "tls_handshakes", "TLS handshakes with clients."),
+        ("gw_tls_resumed_total", "tls_resumed", "Of these: resumed sessions."),
+        ("gw_tls_failures_total", "tls_failures", "TLS handshakes with clients that failed."),
+        ("gw_origin_reuses_total", "origin_reuses", "Exchanges on a connection to an endpoint that had served one before."),
+        ("gw_hook_calls_total", "hook_calls", "Python hooks run."),
+        ("gw_hook_errors_total", "hook_errors", "Python hooks that raised."),
+        ("gw_hook_slow_total", "hook_slow", "Python hooks that blocked longer than `process.hook_warn`."),
+        ("gw_log_lines_total", "log_lines", "Access-log lines taken."),
+        ("gw_log_lines_dropped_total", "log_dropped", "Access-log lines lost because the file or pipe took no more."),
+        ("gw_lane_runs_total", "drains", "Runs of the data plane."),
+        labels=("worker",),
+    ),
+    Kind("gw_error_log_lines_dropped_total", "counter", "Error-log lines of the supervisor lost because the file or pipe took no more."),
+    *_of(
+        "name",
+        "counter",
+        ("gw_dns_lookups_total", "lookups", "Lookups of an endpoint's name."),
+        ("gw_dns_failures_total", "failures", "Lookups that failed; the last good addresses stay in use."),
+        ("gw_dns_changes_total", "changes", "Times its addresses changed."),
+        labels=("name",),
+    ),
+    *_of(
+        "name",
+        "gauge",
+        ("gw_dns_addresses", "", "Addresses in use."),
+        ("gw_dns_failing", "", "1 while the last lookup has failed."),
+        labels=("name",),
+    ),
+    Kind("gw_slots_used", "gauge", "Slots of the shared tables taken, never given back before a restart.", labels=("table",)),
+    Kind("gw_slots", "gauge", "Slots of the shared tables: `process.routes_max`, `process.endpoints_max`.", labels=("table",)),
+)
+BY_NAME = {kind.name: kind for kind in METRICS}
+
+
+class Resolved(Protocol):
+    """What is known of an endpoint's name."""
+
+    lookups: int
+    failures: int
+    changes: int
+    failure: str | None
+
+    @property
+    def addresses(self) -> tuple[str, ...]: ...
+
+
+class Observed(Struct, frozen=True):
+    """What a scrape shows. Routes and endpoints are those of the revision in force, with their keys in the segment."""
+
+    segment: Segment
+    version: str
+    revision: int
+    routes: Mapping[str, bytes]
+    endpoints: Mapping[tuple[str, str], bytes]  # by service and address
+    names: Mapping[str, Resolved] = {}
+    restarts: Mapping[int, int] = {}  # by worker
+    reloads: int = 0
+    reload_failures: int = 0
+    error_log_dropped: int = 0
+
+
+def render(observed: Observed, now: float | None = None) -> bytes:
+    """The exposition. `now` is time.monotonic(). Routes and endpoints that nothing was counted for yet are left out, but for an endpoint's state."""
+    return generate_latest(Exposition(observed, time.monotonic() if now is None else now))
+
+
+class Families:
+    """Samples gathered under their metric, in the order of METRICS."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Metric] = {}
+
+    def add(self, name: str, labels: Iterable[str], value: float) -> None:
+        self._family(name).add_metric(list(labels), value)  # type: ignore[attr-defined]  # counters and gauges have it
+
+    def histogram(self, name: str, labels: Iterable[str], value: Histogram) -> None:
+        """Bucket bounds are off by at most 6.25 %: the edge that lies nearest (gw._fast.hist)."""
+        counts = [*value.cumulative(EDGES), value.count]
+        buckets = list(zip(LE, counts, strict=True))
+        self._family(name).add_metric(list(labels), buckets, value.sum_us / 1_000_000)  # type: ignore[attr-defined]
+
+    def _family(self, name: str) -> Metric:
+        if name not in self._found:
+            kind = BY_NAME[name]
+            self._found[name] = FAMILIES[kind.type](name, kind.text, labels=kind.labels)
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[Metric]:
+        return (self._found[kind.name] for kind in METRICS if kind.name in self._found)
+
+
+LE = [*map(repr, BOUNDS), "+Inf"]
+FAMILIES: dict[str, Any] = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogram": HistogramMetricFamily}
+
+
+class Exposition:
+    """A collector in prometheus-client's sense."""
+
+    def __init__(self, observed: Observed, now: float) -> None:
+        self._seen = observed
+        self._now_ms = now * 1000
+        self._families = Families()
+
+    def collect(self) -> Iterable[Metric]:
+        self._process()
+        self._routes()
+        self._endpoints()
+        self._workers()
+        self._names()
+        return self._families
+
+    def _process(self) -> None:
+        seen, add = self._seen, self._families.add
+        add("gw_info", [seen.version], 1)
+        add("gw_revision", [], seen.revision)
+        add("gw_reloads_total", [], seen.reloads)
+        add("gw_reload_failures_total", [], seen.reload_failures)
+        add("gw_error_log_lines_dropped_total", [], seen.error_log_dropped)
+        for table, (used, size) in seen.segment.occupancy().items():
+            add("gw_slots_used", [table], used)
+            add("gw_slots", [table], size)
+
+    def _routes(self) -> None:
+        segment = self._seen.segment
+        for name, key in self._seen.routes.items():
+            slot = segment.find_route(key)
+            totals = segment.route_totals(slot) if slot is not None else None
+            if totals is None or not any(totals["requests"]):
+                continue
+            self._figures("route", [name], totals)
+            for status_class, count in zip(CLASSES, totals["requests"], strict=True):
+                if count:
+                    self._families.add("gw_requests_total", [name, status_class], count)
+        # Over all routes there ever were, because a counter must not fall when a reload removes one.
+        for reason, count in zip(REASONS, segment.reason_totals(), strict=False):
+            if count:
+                self._families.add("gw_responses_by_gateway_total", [reason.name], count)
+
+    def _endpoints(self) -> None:
+        segment = self._seen.segment
+        for labels, key in self._seen.endpoints.items():
+            slot = segment.find_endpoint(key)
+            if slot is None:
+                continue
+            state = segment.endpoint(slot)
+            self._families.add("gw_endpoint_up", labels, state["down_until_ms"] <= self._now_ms)
+            self._figures("endpoint", labels, state)
+
+    def _workers(self) -> None:
+        for index, figures in enumerate(self._seen.segment.workers()):
+            labels = [str(index)]
+            self._figures("worker", labels, figures)
+            self._families.add("gw_worker_restarts_total", labels, self._seen.restarts.get(index, 0))
+            if figures["heartbeat_ms"]:
+                self._families.add("gw_worker_heartbeat_age_seconds", labels, max(0.0, self._now_ms - figures["heartbeat_ms"]) / 1000)
+
+    def _names(self) -> None:
+        for name, state in self._seen.names.items():
+            self._figures("name", [name], {"lookups": state.lookups, "failures": state.failures, "changes": state.changes})
+            self._families.add("gw_dns_addresses", [name], len(state.addresses))
+            self._families.add("gw_dns_failing", [name], state.failure is not None)
+
+    def _figures(self, per: str, labels: Iterable[str], figures: Mapping[str, Any]) -> None:
+        for kind in METRICS:
+            if kind.per != per or not kind.field:
+                continue
+            put = self._families.histogram if kind.type == "histogram" else self._families.add
+            put(kind.name, labels, figures[kind.field])
+
+
+INTRODUCTION = """\
+# Metrics
+
+`GET /metrics` on the admin address, in the Prometheus text format. The supervisor reads shared memory: a scrape does not disturb a worker, and
+counters go on when a worker is replaced. Series are bounded by the configuration in force: there is one set for each of its routes that saw a
+request, and one for each of its endpoints; no label holds anything a client sent. What no route took counts under `route="{no_route}"`.
+
+Durations are measured into buckets 12.5 % wide and shown in {count} of them, {bounds} seconds; a bound is off by at most 6.25 %.
+"""
+
+
+def page() -> str:
+    """docs/metrics.md."""
+    head = INTRODUCTION.format(no_route=NO_ROUTE, count=len(BOUNDS), bounds=", ".join(f"{bound:g}" for bound in BOUNDS))
+    rows = [f"| `{kind.name}` | {kind.type} | {', '.join(f'`{label}`' for label in kind.labels)} | {kind.text} |" for kind in METRICS]
+    return "\n".join([head, "| metric | type | labels | meaning |", "|---|---|---|---|", *rows, ""])
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gw._fast.shm import WORKER_FIELDS, Segment
+from gw.errors import REASON_INDEX, REASONS
+from gw.observe.metrics import BOUNDS, CONTENT_TYPE, EDGES, METRICS, NO_ROUTE, Observed, page, render
+
+ROOT = Path(__file__).parents[3]
+NOW = 1000.0  # seconds, monotonic
+USERS = ("users", "10.0.0.1:80")
+
+
+def observed(**more: Any) -> Observed:
+    given = {
+        "segment": Segment(2, 8, 8),
+        "version": "1.2.3",
+        "revision": 4,
+        "routes": {"users": b"route:users", "orders": b"route:orders", NO_ROUTE: b"route:"},
+        "endpoints": {USERS: b"users 10.0.0.1:80"},
+    }
+    made = Observed(**{**given, **more})
+    for key in made.routes.values():
+        made.segment.route_slot(key)
+    for key in made.endpoints.values():
+        made.segment.endpoint_slot(key)
+    return made
+
+
+def samples(seen: Observed) -> dict[tuple[str, ...], float]:
+    """Values by sample name and label values in the order of their names."""
+    families = text_string_to_metric_families(render(seen, NOW).decode())
+    return {(sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value for family in families for sample in family.samples}
+
+
+def test_routes_are_summed_over_workers() -> None:
+    seen = observed()
+    slot = seen.segment.route_slot(b"route:users")
+    seen.segment.count(0, slot, 200, latency_us=900, origin_us=700, bytes_in=5, bytes_out=100, retries=1)
+    seen.segment.count(1, slot, 204, latency_us=40_000, origin_us=30_000)
+    seen.segment.count(1, slot, 0, latency_us=1)
+    found = samples(seen)
+    assert found["gw_requests_total", "users", "2xx"] == 2
+    assert found["gw_requests_total", "users", "none"] == 1
+    assert ("gw_requests_total", "users", "5xx") not in found
+    assert found["gw_request_body_bytes_total", "users"] == 5
+    assert found["gw_response_body_bytes_total", "users"] == 100
+    assert found["gw_retries_total", "users"] == 1
+    assert found["gw_request_duration_seconds_count", "users"] == 3
+    assert found["gw_request_duration_seconds_sum", "users"] == pytest.approx(0.040901)
+    assert found["gw_origin_duration_seconds_count", "users"] == 2
+
+
+def test_durations_fall_into_readable_buckets() -> None:
+    seen = observed()
+    slot = seen.segment.route_slot(b"route:users")
+    for us in (100, 900, 900, 40_000, 20_000_000, 3_000_000_000):
+        seen.segment.count(0, slot, 200, latency_us=us)
+    found = samples(seen)
+    name = "gw_request_duration_seconds_bucket"
+    assert [found[name, le, "users"] for le in ("0.00025", "0.0005", "0.001", "0.025", "0.05", "10.0", "30.0", "+Inf")] == [1, 1, 3, 3, 4, 4, 5, 6]
+
+
+def test_a_route_without_a_request_has_no_series() -> None:
+    seen = observed()
+    seen.segment.count(0, seen.segment.route_slot(b"route:users"), 200)
+    assert b'"orders"' not in render(seen, NOW)
+
+
+def test_what_no_route_took_has_a_name() -> None:
+    seen = observed()
+    seen.segment.count(0, seen.segment.route_slot(b"route:"), 404, reason=REASON_INDEX["no-route"])
+    found = samples(seen)
+    assert found["gw_requests_total", "(no route)", "4xx"] == 1
+    assert found["gw_responses_by_gateway_total", "no-route"] == 1
+
+
+def test_reasons_do_not_fall_when_a_reload_removes_a_route() -> None:
+    segment = Segment(1, 8, 8)
+    before = observed(segment=segment)
+    segment.count(0, segment.route_slot(b"route:orders"), 504, reason=REASON_INDEX["origin-timeout"])
+    after = observed(segment=segment, routes={"users": b"route:users"})
+    assert samples(before)["gw_responses_by_gateway_total", "origin-timeout"] == samples(after)["gw_responses_by_gateway_total", "origin-timeout"] == 1
+    assert b'route="orders"' not in render(after, NOW)
+
+
+def test_endpoints() -> None:
+    seen = observed()
+    slot = seen.segment.endpoint_slot(b"users 10.0.0.1:80")
+    seen.segment.endpoint_begin(1, slot)
+    seen.segment.endpoint_connected(slot)
+    assert samples(seen)["gw_endpoint_up", "10.0.0.1:80", "users"] == 1
+    seen.segment.endpoint_failed(slot, int(NOW * 1000) - 10, 1, 11)
+    found = samples(seen)
+    figures = ("up", "inflight", "requests_total", "failures_total", "connects_total", "ejections_total")
+    assert [found[f"gw_endpoint_{figure}", "10.0.0.1:80", "users"] for figure in figures] == [0, 1, 1, 1, 1, 1]
+    assert b"gw_endpoint_up" in render(seen, NOW + 1)
+
+
+def test_workers() -> None:
+    seen = observed(restarts={1: 3})
+    seen.segment.set_worker(1, connections=7, log_dropped=2, heartbeat_ms=int(NOW * 1000) - 250, hook_errors=1)
+    found = samples(seen)
+    assert found["gw_worker_connections", "1"] == 7
+    assert found["gw_log_lines_dropped_total", "1"] == 2
+    assert found["gw_hook_errors_total", "1"] == 1
+    assert found["gw_worker_heartbeat_age_seconds", "1"] == 0.25
+    assert ("gw_worker_heartbeat_age_seconds", "0") not in found
+    assert [found["gw_worker_restarts_total", worker] for worker in "01"] == [0, 3]
+
+
+def test_the_process_and_its_tables() -> None:
+    found = samples(observed(reloads=2, reload_failures=1, error_log_dropped=5))
+    assert found["gw_info", "1.2.3"] == 1
+    assert found["gw_revision",] == 4
+    assert (found["gw_reloads_total",], found["gw_reload_failures_total",], found["gw_error_log_lines_dropped_total",]) == (2, 1, 5)
+    assert (found["gw_slots_used", "routes"], found["gw_slots", "routes"], found["gw_slots_used", "endpoints"]) == (3, 8, 1)
+
+
+def test_names() -> None:
+    state = SimpleNamespace(lookups=9, failures=2, changes=1, failure="NXDOMAIN", addresses=("10.0.0.1", "10.0.0.2"))
+    found = samples(observed(names={"users.internal": state}))
+    figures = ("lookups_total", "failures_total", "changes_total", "addresses", "failing")
+    assert [found[f"gw_dns_{figure}", "users.internal"] for figure in figures] == [9, 2, 1, 2, 1]
+
+
+def test_a_name_with_quotes_and_line_feeds_stays_a_label() -> None:
+    name = 'a "quoted"\\ \n name'
+    seen = observed(routes={name: b"route:x"})
+    seen.segment.count(0, seen.segment.route_slot(b"route:x"), 200)
+    assert samples(seen)["gw_requests_total", name, "2xx"] == 1
+
+
+def test_a_key_that_was_never_claimed_is_left_out() -> None:
+    seen = Observed(Segment(1, 1, 1), "1", 1, {"a": b"route:a"}, {USERS: b"e"})
+    found = samples(seen)
+    assert not [key for key in found if key[0].startswith(("gw_requests", "gw_endpoint"))]
+
+
+def test_every_metric_of_the_table_appears_and_no_other() -> None:
+    state = SimpleNamespace(lookups=1, failures=0, changes=0, failure=None, addresses=())
+    seen = observed(names={"a": state})
+    seen.segment.count(0, seen.segment.route_slot(b"route:users"), 503, reason=0)
+    seen.segment.set_worker(0, heartbeat_ms=1)
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", render(seen, NOW).decode(), re.MULTILINE))
+    assert types == {kind.name: kind.type for kind in METRICS}
+
+
+def test_the_table_names_figures_that_exist() -> None:
+    assert {kind.field for kind in METRICS if kind.per == "worker" and kind.field} <= set(WORKER_FIELDS)
+    assert len({kind.name for kind in METRICS}) == len(METRICS)
+    assert len(set(EDGES)) == len(BOUNDS)
+
+
+def test_every_reason_has_its_counter() -> None:
+    assert len(REASONS) <= len(Segment(1, 1, 1).reason_totals())
+
+
+def test_the_page_is_current() -> None:
+    assert (ROOT / "docs" / "metrics.md").read_text() == page(), "python -m gw.observe.metrics > docs/metrics.md"
+
+
+def test_the_content_type_is_the_text_formats() -> None:
+    assert CONTENT_TYPE.startswith("text/plain; version=")

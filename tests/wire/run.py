@@ -146,7 +146,7 @@ async def observe(case: Case, peer: Peer, origin: Origin, mode: str) -> Outcome:
             await reader.finals_or_end(case.answers)
         outcome = Outcome(reader.finals, reader.interims, reader.ended, [], [], None)
         last = reader.finals[-1] if reader.finals else None
-        if not reader.ended and (not last or last.closes or (last.status >= 400 and all(want.close for want in case.ok))):
+        if not reader.ended and (not last or last.closes or case.half_close or (last.status >= 400 and all(want.close for want in case.ok))):
             outcome.closed = await reader.end(PATIENCE if not last or last.closes else PATIENCE / 4)
             outcome.stuck = not outcome.closed and not reader.finals
         if not reader.ended and last and not last.closes and not case.half_close:

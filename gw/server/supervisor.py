@@ -59,6 +59,21 @@ def run(source: Source, *, adjust: Adjust | None = None, admin: ServeAdmin | Non
     return Supervisor(source, adjust or (lambda config: config), admin).run()
 
 
+def placed(config: Config, base: Path) -> Config:
+    """The config with its log and pid files as seen from the folder they are relative to."""
+
+    def absolute(name: str) -> str:
+        return name if name in ("stdout", "stderr") else str(base.resolve() / name)
+
+    access, process = config.access_log, config.process
+    return replace(
+        config,
+        access_log=replace(access, file=absolute(access.file)) if access else None,
+        error_log=replace(config.error_log, file=absolute(config.error_log.file)),
+        process=replace(process, pid_file=absolute(process.pid_file)) if process.pid_file else process,
+    )
+
+
 class Supervisor:
     """See the module's text. The reloader, the workers and the view call back into it; its public attributes are what they share."""
 
@@ -116,7 +131,7 @@ class Supervisor:
 
     def _load(self) -> Loaded:
         loaded = Loaded(config=self._source, base=Path.cwd()) if isinstance(self._source, Config) else load(self._source)
-        return replace(loaded, config=self._adjust(loaded.config))
+        return replace(loaded, config=placed(self._adjust(loaded.config), loaded.base))
 
     def _bind(self, loaded: Loaded) -> socket | None:
         """Take over or bind every address; returns the admin socket. Raises ConfigError; then none stays bound."""

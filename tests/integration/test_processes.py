@@ -7,12 +7,16 @@ import json
 import os
 import signal
 import socket
+import ssl
+import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from gw.errors import GatewayError
+from tests.certs import make_ca, make_cert
 from tests.integration.conftest import Gateway, Load, _listening, until
 
 HELLO = "routes: [{path: /, respond: {body: hello}}]"
@@ -212,7 +216,7 @@ def test_reload_by_request_tells_every_problem_and_keeps_the_old(gateway: Gatewa
 
 
 def test_reload_by_a_change_of_the_file(gateway: Gateway) -> None:
-    gateway.write(HELLO, process="  watch: true".replace("  watch", "  watch"), more="")
+    gateway.write(HELLO)
     gateway.config.write_text(gateway.config.read_text().replace("  watch: false\n", ""))
     gateway.start()
     gateway.config.write_text(gateway.config.read_text().replace("hello", "changed"))
@@ -379,6 +383,121 @@ def test_logs_are_reopened(gateway: Gateway) -> None:
         gateway.get("/after")
     until(lambda: access.read_text().count("/after") == 8, 5, "all lines in the new file")
     assert "/after" not in (gateway.folder / "old.log").read_text()
+
+
+def test_relative_files_start_from_the_folder_of_the_config(gateway: Gateway) -> None:
+    gateway.write(HELLO, more="access_log: {file: logs/access.log, flush: 50ms}\nerror_log: {file: logs/error.log}")
+    (gateway.folder / "logs").mkdir()
+    gateway.start(wait=False)
+    until(lambda: _listening(gateway.port), 10, "it listens")
+    gateway.get("/here")
+    until(lambda: "/here" in (gateway.folder / "logs" / "access.log").read_text(), 5, "a line")
+    assert '"serving"' in (gateway.folder / "logs" / "error.log").read_text()
+
+
+# Memory
+
+SHORT_OF_MEMORY = """
+import sys
+from pathlib import Path
+from gw.server import limits
+limits.memory = lambda: limits.Memory(int(Path(sys.argv[2] + ".used").read_text()), 100)
+from gw.cli.main import main
+main()
+"""
+
+
+def test_new_work_is_refused_while_memory_is_short(gateway: Gateway) -> None:
+    used = gateway.folder / "gw.yaml.used"
+    used.write_text("50")
+    gateway.command = [sys.executable, "-c", SHORT_OF_MEMORY]
+    gateway.write(HELLO)
+    gateway.start()
+    assert gateway.get()[0] == 200
+    used.write_text("95")
+    until(lambda: gateway.said("memory-short", used=95, limit=100), 5, "memory-short")
+    until(lambda: {gateway.get()[0] for _ in range(10)} == {503}, 5, "503 from every worker")
+    os.kill(gateway.workers()[0], signal.SIGKILL)
+    until(lambda: gateway.call("status")["ready"], 5, "a new worker")
+    assert {gateway.get()[0] for _ in range(10)} == {503}
+    used.write_text("90")
+    time.sleep(1.2)
+    assert gateway.get()[0] == 503
+    used.write_text("60")
+    until(lambda: {gateway.get()[0] for _ in range(10)} == {200}, 5, "work is taken again")
+
+
+# Tunnels and TLS
+
+
+def echo_after_upgrade(server: socket.socket) -> None:
+    """An origin that switches protocols and sends back what it gets."""
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            while data := connection.recv(4096):
+                connection.sendall(data)
+
+
+def test_a_tunnel_lives_through_reloads_and_keeps_a_drain_waiting(gateway: Gateway) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=echo_after_upgrade, args=[server])
+        thread.start()
+        gateway.write(to_origin(f"127.0.0.1:{server.getsockname()[1]}"))
+        gateway.start()
+        with socket.create_connection(("127.0.0.1", gateway.port), 10) as tunnel:
+            tunnel.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            assert tunnel.recv(4096).startswith(b"HTTP/1.1 101")
+            for number in range(3):
+                gateway.write(SECOND)
+                assert gateway.call("reload")["ok"]
+                tunnel.sendall(b"still there %d" % number)
+                assert tunnel.recv(4096) == b"still there %d" % number
+            gateway.hears(signal.SIGTERM)
+            time.sleep(0.5)
+            tunnel.sendall(b"and now")
+            assert tunnel.recv(4096) == b"and now"
+        gateway.ends(0)
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def handshake(context: ssl.SSLContext, port: int, session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession, bool]:
+    with socket.create_connection(("127.0.0.1", port), 5) as plain, context.wrap_socket(plain, server_hostname="localhost", session=session) as secure:
+        certificate = secure.getpeercert(binary_form=True)
+        assert certificate
+        assert secure.session
+        return certificate, secure.session, bool(secure.session_reused)
+
+
+def test_a_certificate_is_changed_under_way_and_sessions_are_resumed_by_any_worker(gateway: Gateway) -> None:
+    ca = make_ca(gateway.folder)
+    first = make_cert(gateway.folder, ["localhost"], ca)
+    gateway.write(HELLO)
+    text = gateway.config.read_text().replace("  watch: false\n", "")
+    gateway.config.write_text(
+        text.replace(f"  - bind: 127.0.0.1:{gateway.port}", f"  - bind: 127.0.0.1:{gateway.port}\n    tls: {{certificates: [{{cert: {first.cert}, key: {first.key}}}]}}")
+    )
+    gateway.start()
+    context = ssl.create_default_context(cafile=str(ca.cert))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # its ticket comes inside the handshake
+    old, session, _ = handshake(context, gateway.port, None)
+    assert all(handshake(context, gateway.port, session)[2] for _ in range(10))
+    os.kill(gateway.workers()[0], signal.SIGKILL)
+    until(lambda: gateway.call("status")["ready"], 5, "a new worker")
+    assert all(handshake(context, gateway.port, session)[2] for _ in range(10))
+
+    second = make_cert(gateway.folder, ["localhost"], ca, label="second")
+    second.key.replace(first.key)
+    second.cert.replace(first.cert)
+    until(lambda: gateway.said("reloaded"), 5, "reloaded")
+    new, _, _ = handshake(context, gateway.port, None)
+    assert new != old
 
 
 # Upgrade

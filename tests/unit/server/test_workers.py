@@ -38,6 +38,7 @@ class Stage:
     def become(self, slot: Slot, channel: socket) -> NoReturn:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os._exit(self.life(slot, channel))
 
     def started(self, child: Child) -> None:

@@ -35,14 +35,15 @@ FAST = [
     # wire
     {"llhttp"},
     {"h1", "stream"},
-    {"greet"},
+    {"greet", "probe"},
     # data plane
     {"plane"},
     {"forward", "pool"},
-    {"step"},
-    {"answer", "relay", "tunnel"},
-    {"record", "hooks", "snapshot"},
-    {"exchange"},
+    {"step", "answer", "relay", "tunnel"},
+    {"record", "snapshot", "client"},
+    {"decide", "life"},
+    {"exchange", "explain"},
+    {"hooks"},
     {"lane"},
 ]
 FAST_TIER = {module: tier for tier, modules in enumerate(FAST) for module in modules}

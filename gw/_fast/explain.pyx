@@ -6,12 +6,11 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from gw._fast.answer cimport R_NONE, reason_text
-from gw._fast.exchange cimport exchange_route, fault_reason
-from gw._fast.forward cimport address_trusted, client_address, request_head
+from gw._fast.decide cimport exchange_route, fault_reason
+from gw._fast.forward cimport address_trusted, client_address
 from gw._fast.h1 cimport H1_DONE, H1_MORE, head_start, request_feed
-from gw._fast.out cimport Out, out_init
 from gw._fast.path cimport path_reason
-from gw._fast.plane cimport Exchange, LaneState, Pool
+from gw._fast.plane cimport Exchange, LaneState
 from gw._fast.slab cimport slab_clear, slab_init
 from gw._fast.snapshot cimport Snapshot
 from gw._fast.stream cimport Conn

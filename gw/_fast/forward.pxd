@@ -7,6 +7,7 @@ from gw._fast.plane cimport Edits, Exchange, SnapshotState, Template
 
 cdef void request_head(Exchange* x, Out* out) noexcept nogil         # towards the origin
 cdef void response_head(Exchange* x, Out* out) noexcept nogil        # towards the client, status 101 included
+cdef void choose_framing(Exchange* x) noexcept nogil                # sets X_CHUNK_OUT, X_EOF_OUT, X_CLOSE for the answer
 cdef void interim_head(Exchange* x, Out* out) noexcept nogil         # a 1xx on its way to the client
 cdef void put_template(Exchange* x, const Template* template, Out* out) noexcept nogil
 cdef void put_rest(Exchange* x, Out* out) noexcept nogil

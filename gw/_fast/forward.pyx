@@ -1,16 +1,16 @@
-from libc.stdint cimport int16_t, uint16_t
+from libc.stdint cimport uint16_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 
-from gw._fast.h1 cimport BODY_CHUNKED, BODY_EOF, BODY_NONE, MSG_EXPECT
+from gw._fast.h1 cimport BODY_CHUNKED, BODY_EOF
 from gw._fast.headers cimport (
-    FIELD_DROP, H_CONTENT_LENGTH, H_DATE, H_EXPECT, H_FORWARDED, H_HOST, H_OTHER, H_REQUEST_ID, H_X_FORWARDED_FOR, H_X_FORWARDED_HOST, H_X_FORWARDED_OTHER,
-    H_X_FORWARDED_PROTO, H_X_REAL_IP, Field, Head, Span, head_find_id, same_name,
+    FIELD_DROP, H_CONTENT_LENGTH, H_DATE, H_FORWARDED, H_HOST, H_OTHER, H_X_FORWARDED_FOR, H_X_FORWARDED_HOST, H_X_FORWARDED_OTHER, H_X_FORWARDED_PROTO, H_X_REAL_IP,
+    Field, Head, head_find_id, same_name,
 )
 from gw._fast.out cimport put, put_number
 from gw._fast.plane cimport (
-    EDIT_ADD, EDIT_DEFAULT, EDIT_REMOVE, EDIT_SET, HOST_ENDPOINT, HOST_LITERAL, PART_HOST, PART_PARAM, PART_PATH, PART_QUERY, PART_REST, PART_SCHEME, PART_TEXT,
-    X_CHUNK_OUT, X_CLOSE, X_UPGRADE, Cidr, Edit, Part, Plan, Pool, SnapshotState,
+    EDIT_ADD, EDIT_DEFAULT, EDIT_REMOVE, HOST_ENDPOINT, HOST_LITERAL, PART_HOST, PART_PARAM, PART_PATH, PART_QUERY, PART_REST, PART_SCHEME, PART_TEXT, X_CHUNK_OUT,
+    X_CLOSE, X_DONE_UP, X_EOF_OUT, X_UPGRADE, Cidr, Edit, Part, Plan, Pool, SnapshotState,
 )
 from gw._fast.stream cimport Conn, reactor_date
 
@@ -431,3 +431,15 @@ cdef void interim_head(Exchange* x, Out* out) noexcept nogil:
     _put_status_line(x, out)
     _put_answer_fields(x, False, &dated, out)
     put(out, b"\r\n", 2)
+
+
+cdef void choose_framing(Exchange* x) noexcept nogil:
+    """How the answer ends for this client (RFC 9112 section 6.3)."""
+    if x.answer.framing == BODY_CHUNKED or x.answer.framing == BODY_EOF:
+        if x.request.minor:
+            x.flags |= X_CHUNK_OUT
+        else:
+            x.flags |= X_EOF_OUT | X_CLOSE
+    if not x.flags & X_DONE_UP or x.lane.draining:
+        x.flags |= X_CLOSE
+        x.client.lingers = not x.flags & X_DONE_UP

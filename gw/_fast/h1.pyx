@@ -1,8 +1,8 @@
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from gw._fast.headers cimport (
-    FIELD_DROP, FIELD_SPELLED, H_CONNECTION, H_CONTENT_LENGTH, H_EXPECT, H_HOST, H_HTTP2_SETTINGS, H_KEEP_ALIVE, H_OTHER, H_PROXY_CONNECTION, H_TE,
-    H_TRANSFER_ENCODING, H_UPGRADE, H_DATE, MAX_FIELDS, TOKEN, Field, head_classify, head_parse_trailers, same_name, same_token,
+    FIELD_DROP, FIELD_SPELLED, H_CONNECTION, H_CONTENT_LENGTH, H_EXPECT, H_HOST, H_HTTP2_SETTINGS, H_KEEP_ALIVE, H_OTHER, H_PROXY_CONNECTION, H_TE, H_TRANSFER_ENCODING,
+    H_UPGRADE, H_DATE, MAX_FIELDS, TOKEN, Field, head_classify, same_name, same_token,
 )
 from gw._fast.llhttp cimport (
     HPE_OK, HPE_PAUSED, HPE_USER, HTTP_REQUEST, HTTP_RESPONSE, Settings, parser_any_version, parser_execute, parser_init, parser_major, parser_minor,
@@ -282,7 +282,6 @@ cdef uint8_t _facts(HeadParser* parser, Message* out) noexcept nogil:
     cdef Field* field
     cdef uint32_t i
     cdef uint32_t lengths = 0, codings = 0, chunked = 0, others = 0
-    cdef uint64_t length = 0
     cdef uint8_t fault
     out.flags = 0
     out.fault = FAULT_NONE

@@ -147,7 +147,7 @@ cdef bint _may_trail(const char* name, uint32_t n, uint8_t id, uint8_t flags) no
 
 cdef int head_parse_trailers(const char* data, uint32_t n, char* out) noexcept nogil:
     cdef uint32_t at = 0
-    cdef uint32_t line, name_end, value, value_end
+    cdef uint32_t line, name_end
     cdef uint32_t written = 0
     cdef uint8_t flags, id
     while at < n:
@@ -158,10 +158,8 @@ cdef int head_parse_trailers(const char* data, uint32_t n, char* out) noexcept n
         if name_end == line or at >= n or data[at] != c":":
             return -1
         at += 1
-        value = at
         while at < n and VALUE[<uint8_t>data[at]]:
             at += 1
-        value_end = at
         if at + 1 >= n or data[at] != c"\r" or data[at + 1] != c"\n":
             return -1
         at += 2

@@ -10,11 +10,11 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
-from gw._fast.answer cimport R_HOOK_FAILED, R_NONE, reason_text
+from gw._fast.answer cimport R_HOOK_FAILED, reason_text
 from gw._fast.exchange cimport exchange_resume
 from gw._fast.forward cimport client_address, edit_push
-from gw._fast.headers cimport FIELD_DROP, H_FORWARDED, H_X_FORWARDED_OTHER, TOKEN, Head, same_name
-from gw._fast.plane cimport BY_GATEWAY, BY_ORIGIN, EDIT_ADD, EDIT_REMOVE, EDIT_SET, STEP_ANSWER, STEP_NEXT, STEP_PARK, X_ANSWERED, Edit, Edits
+from gw._fast.headers cimport H_FORWARDED, H_X_FORWARDED_OTHER, TOKEN, Head, same_name
+from gw._fast.plane cimport BY_GATEWAY, EDIT_ADD, EDIT_REMOVE, EDIT_SET, STEP_ANSWER, STEP_NEXT, STEP_PARK, Edits
 from gw._fast.step cimport Step
 from gw._fast.stream cimport clock_us
 

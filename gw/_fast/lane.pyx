@@ -4,12 +4,14 @@ import os
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
-from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, errno
+from libc.errno cimport EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 
-from gw._fast.exchange cimport client_close, client_event, client_timeout, clients_reclaim, exchange_abort, exchange_free_spares, exchange_tunnel_ended
+from gw._fast.client cimport client_close, clients_reclaim
+from gw._fast.exchange cimport client_event, client_timeout
+from gw._fast.life cimport exchange_abort, exchange_free_spares, exchange_tunnel_ended
 from gw._fast.answer cimport R_DRAINING
 from gw._fast.forward cimport address_trusted
 from gw._fast.hooks cimport hooks_release
@@ -18,7 +20,7 @@ from gw._fast.pick cimport picker_init
 from gw._fast.plane cimport BY_GATEWAY, C_HANDSHAKE, C_IDLE, C_PROXY, Exchange, Listener, Pool, Service, SnapshotState, sockaddr, sockaddr_storage, socklen_t
 from gw._fast.pool cimport pool_clear, pool_free, pool_new
 from gw._fast.shm cimport shm_endpoint, shm_route, shm_share, shm_worker
-from gw._fast.stream cimport CONN_CLIENT, CONN_LISTENER, Conn, conn_close, conn_new, conn_read_off, conn_read_on, reactor_clock, reactor_free, reactor_init, reactor_run
+from gw._fast.stream cimport CONN_CLIENT, CONN_LISTENER, Conn, conn_close, conn_new, conn_read_off, conn_read_on, reactor_free, reactor_init, reactor_run
 from gw._fast.tls cimport ClientContext, ServerContext, tls_accept
 from gw._fast.wheel cimport timer_set
 
@@ -141,8 +143,8 @@ cdef void _on_accept(Conn* conn, uint32_t events) noexcept nogil:
     cdef LaneState* lane = <LaneState*>conn.reactor.lane
     cdef sockaddr_storage address
     cdef socklen_t size
-    cdef int fd, i
-    for i in range(ACCEPTS):
+    cdef int fd, _i
+    for _i in range(ACCEPTS):
         if listener.max_conns and listener.n_conns >= listener.max_conns and not clients_reclaim(lane):
             _pause(lane)
             return

@@ -1,10 +1,9 @@
-from cpython.object cimport PyObject
 from libc.errno cimport EINPROGRESS, errno
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 from posix.unistd cimport close
 
-from gw._fast.plane cimport O_BUSY, O_CONNECT, O_HANDSHAKE, O_IDLE, sockaddr, sockaddr_storage, socklen_t
+from gw._fast.plane cimport O_BUSY, O_CONNECT, O_HANDSHAKE, O_IDLE, sockaddr, socklen_t
 from gw._fast.shm cimport endpoint_connected
 from gw._fast.stream cimport CONN_ORIGIN, CONNECTING, PEER_EOF, REUSED, TLS_OPEN, TLS_READ_WRITES, conn_abort, conn_close, conn_new, conn_read_on, conn_watch
 from gw._fast.tls cimport TLS_ERROR, TLS_OK, TLS_WANT_WRITE, tls_connect, tls_handshake

@@ -1,12 +1,12 @@
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
-from gw._fast.answer cimport R_CLIENT_CLOSED, R_NONE, reason_text
+from gw._fast.answer cimport R_CLIENT_CLOSED, reason_text
 from gw._fast.forward cimport client_address
 from gw._fast.headers cimport H_REFERER, H_USER_AGENT, head_find_id
 from gw._fast.hist cimport hist_add
-from gw._fast.logbuf cimport LOG_TIME_SIZE, LogBuf, log_commit, log_escape, log_ms, log_pending, log_reserve, log_time, log_u64
-from gw._fast.plane cimport ACT_FORWARD, BY_CLIENT, BY_GATEWAY, BY_ORIGIN, X_TUNNEL, LaneState, Plan, Pool, SnapshotState
+from gw._fast.logbuf cimport LogBuf, log_commit, log_escape, log_ms, log_pending, log_reserve, log_time, log_u64
+from gw._fast.plane cimport BY_CLIENT, BY_GATEWAY, BY_ORIGIN, X_TUNNEL, LaneState, Plan, Pool
 from gw._fast.shm cimport RouteStats
 from gw._fast.stream cimport clock_us
 

@@ -17,3 +17,4 @@ cdef int relay_up(Exchange* x, uint32_t head_n, const char* data, uint32_t n, ui
 cdef int relay_down(Exchange* x, uint32_t head_n, const char* data, uint32_t n, uint32_t* used) noexcept nogil
 cdef int relay_down_end(Exchange* x, uint32_t head_n) noexcept nogil                 # BODY_EOF: the origin has closed
 cdef int swallow_up(Exchange* x, const char* data, uint32_t n, uint32_t* used) noexcept nogil   # the rest of a body nobody wants
+cdef void rewind_up(Exchange* x) noexcept nogil                                        # for another try

@@ -1,10 +1,10 @@
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memmove
 
-from gw._fast.h1 cimport BODY_CHUNKED, BODY_EOF, BODY_LENGTH, BODY_NONE, FAULT_CHUNK, H1_BAD, H1_DONE, TRAILER_MAX, Body, chunked_feed
+from gw._fast.h1 cimport BODY_CHUNKED, BODY_LENGTH, BODY_NONE, FAULT_CHUNK, H1_BAD, H1_DONE, TRAILER_MAX, Body, body_start, chunked_feed
 from gw._fast.headers cimport head_parse_trailers
 from gw._fast.out cimport put_chunk_size
-from gw._fast.plane cimport X_CHUNK_OUT
+from gw._fast.plane cimport X_CHUNK_OUT, X_DONE_UP, X_SENT, X_UP_BROKEN
 from gw._fast.slab cimport buf_take
 from gw._fast.stream cimport SEND_ERROR, SEND_QUEUED, Conn, conn_send, conn_send2
 
@@ -148,3 +148,12 @@ cdef int swallow_up(Exchange* x, const char* data, uint32_t n, uint32_t* used) n
     if trailers == NULL:
         return RELAY_BAD
     return RELAY_DONE if chunked_feed(body, data, n, used, x.lane.reactor.tx, &written, trailers) == H1_DONE else RELAY_MORE if not body.fault else RELAY_BAD
+
+
+cdef void rewind_up(Exchange* x) noexcept nogil:
+    """The body, all of it still in the buffer behind the head, is sent from its start again."""
+    x.flags &= ~(X_SENT | X_UP_BROKEN)
+    if x.request.framing != BODY_NONE:
+        x.flags &= ~X_DONE_UP
+        x.client.inbuf.start = x.request.head_len
+        body_start(&x.up, x.request.framing, x.request.length)

@@ -1,6 +1,6 @@
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 
 from gw._fast.forward cimport edit_push

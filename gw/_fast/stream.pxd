@@ -4,6 +4,13 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from gw._fast.slab cimport Buf, Slab
 from gw._fast.wheel cimport Timer, Wheel
 
+cdef extern from "sys/epoll.h" nogil:
+    enum:
+        EPOLLIN
+        EPOLLOUT
+        EPOLLERR
+        EPOLLHUP
+
 
 cdef enum:                      # Conn.kind
     CONN_DEAD = 0               # closed in this batch; its memory goes after the batch

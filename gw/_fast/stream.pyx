@@ -1,21 +1,16 @@
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
-from libc.stdint cimport int32_t
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, itimerspec, timespec
 from posix.types cimport time_t
 from posix.unistd cimport close, read
 
 from gw._fast.slab cimport buf_give, buf_take, slab_clear, slab_init
-from gw._fast.tls cimport TLS_EOF, TLS_OK, TLS_WANT_READ, TLS_WANT_WRITE, tls_free, tls_handshake, tls_pending, tls_recv, tls_send, tls_shutdown
+from gw._fast.tls cimport TLS_EOF, TLS_WANT_READ, TLS_WANT_WRITE, tls_free, tls_pending, tls_recv, tls_send, tls_shutdown
 from gw._fast.wheel cimport TICK_MS, timer_clear, timer_init, wheel_advance, wheel_init
 
 cdef extern from "sys/epoll.h" nogil:
     enum:
-        EPOLLIN
-        EPOLLOUT
-        EPOLLERR
-        EPOLLHUP
         EPOLL_CTL_ADD
         EPOLL_CTL_MOD
         EPOLL_CTL_DEL

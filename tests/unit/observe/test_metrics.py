@@ -158,6 +158,12 @@ def test_the_table_names_figures_that_exist() -> None:
     assert len(set(EDGES)) == len(BOUNDS)
 
 
+def test_every_figure_shown_is_written_by_the_data_plane() -> None:
+    written = "\n".join(file.read_text() for file in (ROOT / "gw" / "_fast").glob("*.pyx") if file.stem != "shm")
+    fields = {kind.field for kind in METRICS if kind.per in ("route", "worker") and kind.field}
+    assert not {field for field in fields if not re.search(rf"stats\.{field}\b", written)}
+
+
 def test_every_reason_has_its_counter() -> None:
     assert len(REASONS) <= len(Segment(1, 1, 1).reason_totals())
 

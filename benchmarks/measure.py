@@ -77,10 +77,8 @@ def measure_group(rig: Rig, group: list[Workload], result: Result, rounds: int, 
 
 def _places(rig: Rig, workload: Workload) -> tuple[set[int], list[int]]:
     """Cores of the proxy, and of origin and load."""
-    if not workload.spread:
-        return {rig.proxy_core}, [rig.load_core]
-    cores = [rig.proxy_core, rig.load_core][: workload.setup.workers]
-    return set(cores), cores
+    both = [rig.proxy_core, rig.load_core]
+    return set(both[: workload.setup.workers]), both if workload.spread else [rig.load_core]
 
 
 class Cell:

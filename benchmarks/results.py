@@ -104,21 +104,19 @@ def _scaling_rows(result: Result, peer: str) -> list[Row]:
     found = result.workloads
     rows = []
     if {"routes1k", "routes10k"} <= found.keys():
-        rows.append(_self_row("routes10k/1k", "10,000 routes to 1,000: CPU per request", result, peer, "cpu", ("routes10k", "routes1k"), f"<= {table.ROUTES_MARK:.2f}"))
+        rows.append(_self_row("routes10k/1k", "10,000 routes to 1,000: CPU per request", result, peer, ("routes10k", "routes1k"), table.ROUTES_MARK))
     if {"workers1", "workers2"} <= found.keys():
-        rows.append(_self_row("workers2/1", "two workers to one: CPU per request", result, peer, "cpu", ("workers2", "workers1"), f"<= {table.WORKERS_MARK:.2f}"))
-        rows.append(_self_row("workers2/1", "two workers to one: requests/s", result, peer, "rate", ("workers2", "workers1"), f">= {table.WORKERS_RATE_MARK:.2f}"))
+        rows.append(_self_row("workers2/1", "two workers to one: CPU per request", result, peer, ("workers2", "workers1"), table.WORKERS_MARK))
     return rows
 
 
-def _self_row(name: str, title: str, result: Result, peer: str, quantity: str, pair: tuple[str, str], mark: str) -> Row:
+def _self_row(name: str, title: str, result: Result, peer: str, pair: tuple[str, str], mark: float) -> Row:
     def ratio_of(which: str) -> float:
-        more, less = (getattr(result.workloads[each][which], quantity) for each in pair)
+        more, less = (result.workloads[each][which].cpu for each in pair)
         return ratios(more, less)[0]
 
     judged = ratio_of(peer)
-    sign, limit = mark.split()
-    return Row(name, title, f"{ratio_of(result.peers[0]):.2f}", f"{judged:.2f}", "", mark, judged <= float(limit) if sign == "<=" else judged >= float(limit))
+    return Row(name, title, f"{ratio_of(result.peers[0]):.2f}", f"{judged:.2f}", "", f"<= {mark:.2f}", judged <= mark)
 
 
 def _idle_rows(result: Result, peer: str) -> list[Row]:

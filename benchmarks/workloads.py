@@ -52,7 +52,7 @@ class Workload:
     load: Load = field(default_factory=lambda: Load(body=SMALL))
     mark: float = 0.0  # 0 = none
     group: str = ""  # workloads of one group are interleaved with each other, for ratios between them
-    spread: bool = False  # one core for everything against two cores for everything, instead of proxy | load
+    spread: bool = False  # origin and load run on both cores, beside the proxy
 
 
 WORKLOADS = [
@@ -68,8 +68,8 @@ WORKLOADS = [
     Workload("upload", "256 KB uploads, 16 connections", load=Load(connections=16, path="/upload", script="upload", body=2), mark=0.90),
     Workload("hook_sync", "hook reads a field, sets one (sync)", Setup(hook="sync"), Load(path="/stamp", fields={"X-Tenant": "acme"}, body=4), mark=1.0, group="hooks"),
     Workload("hook_async", "hook reads a field, sets one (async)", Setup(hook="async"), Load(path="/stamp", fields={"X-Tenant": "acme"}, body=4), mark=1.5, group="hooks"),
-    Workload("workers1", "one worker; proxy, origin and load share one core", group="workers", spread=True),
-    Workload("workers2", "two workers; proxy, origin and load share two cores", Setup(workers=2), group="workers", spread=True),
+    Workload("workers1", "one worker; origin and load on both cores", group="workers", spread=True),
+    Workload("workers2", "two workers; origin and load on both cores", Setup(workers=2), group="workers", spread=True),
 ]
 BY_NAME = {workload.name: workload for workload in WORKLOADS}
 
@@ -82,7 +82,6 @@ TAIL_LOADS = [0.4, 0.7]  # of what the reference peer carries in this rig
 TAIL_MARK = 1.2  # p99 to the reference peer's
 ROUTES_MARK = 1.10  # gw on 10,000 routes to gw on 1,000
 WORKERS_MARK = 1.10  # gw with two workers to gw with one
-WORKERS_RATE_MARK = 1.8
 INSTRUCTIONS_MARK = 12_000
 NAMES = [*BY_NAME, IDLE, TAIL]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
@@ -115,7 +116,7 @@ class Discovery:
         retry = RETRY_MIN
         while True:
             failing = state.failure
-            answer = await self._resolve(host)
+            answer = await self._ask(host)
             changed = state.take(answer)
             if state.failure != failing or (changed and state.changes > 1):
                 self._say(host, state)
@@ -127,6 +128,14 @@ class Discovery:
             else:
                 delay, retry = min(TTL_MAX, max(TTL_MIN, answer.ttl)), RETRY_MIN
             await self._sleep(delay)
+
+    async def _ask(self, host: str) -> Answer:
+        """The border of the task: a name must not go unfollowed because of a fault in the resolver."""
+        try:
+            return await self._resolve(host)
+        except Exception:  # noqa: BLE001 - logged with its traceback, and asked again
+            self._log("error", "dns-fault", host=host, traceback=traceback.format_exc())
+            return Answer(failure="fault")
 
     def _say(self, host: str, state: NameState) -> None:
         if state.failure:

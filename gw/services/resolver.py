@@ -60,7 +60,7 @@ class SystemResolver:
         stamp = _stamp(self._hosts_path)
         if stamp != self._hosts_stamp:
             self._hosts_stamp = stamp
-            self._hosts = parse_hosts(self._hosts_path.read_text(errors="replace")) if stamp else {}
+            self._hosts = parse_hosts(_text(self._hosts_path))
         return self._hosts.get(name, [])
 
     def _servers(self) -> dns.asyncresolver.Resolver | None:
@@ -146,7 +146,7 @@ def _is_address(text: str) -> bool:
     family = socket.AF_INET6 if ":" in text else socket.AF_INET
     try:
         socket.inet_pton(family, text)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL inside
         return False
     return True
 
@@ -154,6 +154,13 @@ def _is_address(text: str) -> bool:
 def _loopback(name: str) -> list[str]:
     """RFC 6761 section 6.3: `localhost` and names under it are never asked for."""
     return ["127.0.0.1", "::1"] if name == "localhost" or name.endswith(".localhost") else []
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def _stamp(path: Path) -> Stamp:

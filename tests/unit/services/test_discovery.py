@@ -119,6 +119,30 @@ def test_waiting_for_the_first_answers_is_bounded() -> None:
     assert asyncio.run(main()) == [True, True, False]
 
 
+def test_a_fault_of_the_resolver_is_logged_and_the_name_followed_on() -> None:
+    async def main() -> list[tuple[str, object]]:
+        logged: list[tuple[str, object]] = []
+        answers = [v4("10.0.0.1")]
+
+        async def resolve(host: str) -> Answer:
+            return answers.pop()
+
+        async def sleep(seconds: float) -> None:
+            await asyncio.sleep(0 if len(logged) < 1 else 60)
+
+        discovery = Discovery(resolve, ignore, lambda level, event, /, **fields: logged.append((event, fields.get("traceback"))), sleep)
+        discovery.follow(["api"])
+        while not logged:
+            await asyncio.sleep(0)
+        assert discovery.addresses("api") == ("10.0.0.1",)
+        discovery.stop()
+        return logged
+
+    (event, text), *_ = asyncio.run(main())
+    assert event == "dns-fault"
+    assert "IndexError" in str(text)
+
+
 def test_names_come_and_go() -> None:
     async def resolve(host: str) -> Answer:
         return v4({"a": "10.0.0.1", "b": "10.0.0.2"}[host]) if host in "ab" else NXDOMAIN

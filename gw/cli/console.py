@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import linecache
 from collections.abc import Iterable
 from enum import IntEnum
 from functools import cache
@@ -85,7 +84,7 @@ def show_problem(problem: Problem) -> None:
 
 def excerpt(problem: Problem) -> list[str]:
     """The source line and a caret under the word that is meant; empty when the place is unknown or the file is gone."""
-    source = linecache.getline(problem.file, problem.line).rstrip("\n") if problem.line else ""
+    source = _line(problem.file, problem.line) if problem.line else ""
     if not source.strip():
         return []
     number = f"{problem.line:>5} | "
@@ -94,6 +93,14 @@ def excerpt(problem: Problem) -> list[str]:
     # Tabs stay tabs, so that the caret stands under its word at any tab width.
     indent = "".join("\t" if char == "\t" else " " for char in source[:start])
     return [number + source, margin + indent + "^" * _width(source, start)]
+
+
+def _line(file: str, number: int) -> str:
+    try:
+        lines = Path(file).read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return lines[number - 1] if number <= len(lines) else ""
 
 
 def _width(source: str, start: int) -> int:

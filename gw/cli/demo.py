@@ -15,6 +15,7 @@ from types import FrameType
 
 from gw.cli.console import err, out
 from gw.errors import GatewayError
+from gw.server.control import find
 
 ADMIN_PORT = 9901
 START_TIMEOUT = 20.0  # seconds until the gateway must listen
@@ -47,17 +48,15 @@ process:
 """
 
 CURLS = [
-    ("curl {url}/users", "a JSON list from the service `users`"),
-    ("curl -i {url}/users/1", "one of them; the answer's fields show the gateway"),
+    ("curl {url}/users", "JSON of the service users"),
     ("curl -i {url}/users/9", "404 by the service"),
-    ("curl -i {url}/nowhere", "404 by the gateway, with its reason"),
-    ("curl -d hello {url}/users", "an echo: what the gateway sends on"),
-    ("curl {url}/users/slow?seconds=2", "an answer that takes its time"),
-    ("curl -N {url}/users/events", "server-sent events, each as it happens"),
-    ("curl {url}/orders/1", "the service `orders`"),
-    ("curl {url}/shop/1", "the same under another path"),
-    ("curl {admin}/metrics", "counters and latencies, on the admin address"),
-    ("gw explain GET /shop/1 -c {config}", "why a request goes where it goes"),
+    ("curl -i {url}/nowhere", "404 by the gateway"),
+    ("curl -d hello {url}/users", "what the gateway sends"),
+    ("curl '{url}/users/slow?seconds=2'", "a slow answer"),
+    ("curl -N {url}/users/events", "server-sent events"),
+    ("curl {url}/orders/1", "the service orders"),
+    ("curl {url}/shop/1", "the same, path rewritten"),
+    ("curl {admin}/metrics", "counters and latencies"),
 ]
 
 
@@ -72,7 +71,7 @@ def demo(port: int) -> None:
         admin = _free_port(ADMIN_PORT)
         config.write_text(CONFIG.format(port=port, admin=admin, **ports))
         gateway = stack.enter_context(_gateway(config))
-        _wait(gateway, port)
+        _wait(gateway, config, port)
         _show(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin}", config)
         try:
             gateway.wait()
@@ -131,16 +130,15 @@ def _free_port(wanted: int = 0) -> int:
     raise GatewayError("this machine has no free port on 127.0.0.1")
 
 
-def _wait(gateway: subprocess.Popen[bytes], port: int) -> None:
+def _wait(gateway: subprocess.Popen[bytes], config: Path, port: int) -> None:
+    # The control socket belongs to this config alone, while the port may answer because somebody else listens there.
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         if gateway.poll() is not None:
             raise GatewayError(f"the gateway did not start; choose another port with: gw demo --port {port + 1}")
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+        if find(config) is not None:
             return
-        except OSError:
-            time.sleep(POLL)
+        time.sleep(POLL)
     raise GatewayError(f"the gateway did not listen within {START_TIMEOUT:g} s")
 
 
@@ -151,6 +149,6 @@ def _show(url: str, admin: str, config: Path) -> None:
     table.add_column("try in another terminal", no_wrap=True, style="cyan")
     table.add_column("what you see")
     for command, what in CURLS:
-        table.add_row(command.format(url=url, admin=admin, config=config), what)
+        table.add_row(command.format(url=url, admin=admin), what)
     out().print(table)
-    out().print(f"Its configuration: {config}. Stop with Ctrl-C.", markup=False, soft_wrap=True)
+    out().print(f"gw explain GET /shop/1 -c {config}   says why a request goes where it goes. Stop with Ctrl-C.", markup=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ def _field(text: str) -> tuple[str, str]:
 
 
 def _plain(loaded: Loaded, decision: Decision) -> dict[str, Any]:
-    losers = [{"route": loser.route, "at": written_at(loaded, loser.route), "why": loser.why} for loser in decision.losers]
+    losers = [{"route": loser.route, "at": written_at(loaded, loser.route), "why": _placed(loaded, loser.why)} for loser in decision.losers]
     winner = {"at": written_at(loaded, decision.route), "to": destination(loaded.config.routes[decision.route])} if decision.route >= 0 else {}
     return {**asdict(decision), "losers": losers, **winner}
 
@@ -62,10 +63,15 @@ def _show(loaded: Loaded, decision: Decision, url: str) -> None:
         sentence = f"{decision.status} {decision.reason}{f': {decision.detail}' if decision.detail else ''}"
         table.add_row(Text("refused", "bold red"), Text(""), Text(sentence))
     for loser in decision.losers:
-        table.add_row(Text("loses", "yellow"), _name(loaded, loser.route), Text(loser.why))
+        table.add_row(Text("loses", "yellow"), _name(loaded, loser.route), Text(_placed(loaded, loser.why)))
     out().print(table)
     if decision.route >= 0:
         _show_plan(loaded, decision)
+
+
+def _placed(loaded: Loaded, why: str) -> str:
+    """The reason with routes named by where they stand rather than by their number."""
+    return re.sub(r"\broute (\d+)\b", lambda found: f"the route at {written_at(loaded, int(found[1]))}", why)
 
 
 def _name(loaded: Loaded, index: int) -> Any:

@@ -18,7 +18,7 @@ EPILOG = """Exit codes: 0 ok, 1 a problem was found or an operation failed, 2 wr
 70 a fault in gw itself (GW_DEBUG=1 shows the traceback)."""
 
 DEFAULTS = "default ./gw.yaml, ./gw.json, ./gw.toml, ./gw/, /etc/gw/gw.yaml"
-Config = Annotated[Path | None, typer.Argument(metavar="[PATH]", help=f"Config file or folder; {DEFAULTS}.", show_default=False)]
+Config = Annotated[Path | None, typer.Argument(metavar="PATH", help=f"Config file or folder; {DEFAULTS}.", show_default=False)]
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", metavar="PATH", help=f"Config file or folder; {DEFAULTS}.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -71,7 +71,7 @@ def demo(port: Annotated[int, typer.Option(min=0, max=65535, help="Where the gat
 
 
 @app.command(rich_help_panel="Configuration")
-def init(file: Annotated[Path, typer.Argument(metavar="[FILE]", help="File to write.")] = Path("gw.yaml")) -> None:
+def init(file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write.")] = Path("gw.yaml")) -> None:
     """Write a commented config file to start from."""
     from gw.cli.check import init as write
 

@@ -18,7 +18,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from gw._fast.shm import Segment
-from gw.config import Config, Loaded, encode
+from gw.config import Config, Loaded, check, encode
 from gw.errors import ConfigError, Problem
 from gw.observe import ErrorLog
 from gw.runtime import Snapshot, compile_snapshot
@@ -155,6 +155,11 @@ class Reloader:
         self.done = 0
         self.failures = 0
 
+    @property
+    def busy(self) -> bool:
+        """Whether a reload is under way."""
+        return self._one.locked()
+
     async def reload(self, why: str) -> Outcome:
         """Load, check, compile, swap; a config with a problem changes nothing. Every problem is in the outcome and in the log."""
         async with self._one:
@@ -206,6 +211,8 @@ class Reloader:
             owner.discovery.follow(old.hosts)
             raise loaded.placed(error) from None
         owner.discovery.follow(fresh.hosts)
+        for problem in check(loaded):
+            owner.log("warning", "config-problem", problem=str(problem))
 
     async def _prepare_all(self, fresh: Revision, opened: list[str]) -> None:
         owner = self._owner

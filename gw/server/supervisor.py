@@ -59,7 +59,7 @@ def run(source: Source, *, adjust: Adjust | None = None, admin: ServeAdmin | Non
     return Supervisor(source, adjust or (lambda config: config), admin).run()
 
 
-def placed(config: Config, base: Path) -> Config:
+def with_absolute_files(config: Config, base: Path) -> Config:
     """The config with its log and pid files as seen from the folder they are relative to."""
 
     def absolute(name: str) -> str:
@@ -78,7 +78,8 @@ class Supervisor:
     """See the module's text. The reloader, the workers and the view call back into it; its public attributes are what they share."""
 
     def __init__(self, source: Source, adjust: Adjust, admin: ServeAdmin | None) -> None:
-        self.began = time.time()
+        self.began = time.time()  # for people
+        self.began_monotonic = time.monotonic()
         self.path = None if isinstance(source, Config) else source.resolve()
         self._source = source
         self._adjust = adjust
@@ -90,7 +91,7 @@ class Supervisor:
         self._inherited = upgrade.inherited()
         self._exit_code: int | None = None
         self._replaced_by: int | None = None  # process id of the successor, once it serves
-        self._upgrading = False
+        self._successor: upgrade.Successor | None = None
         self.serving = False  # every worker has accepted connections once
         self.shedding = limits.Shedding()
         self.memory: limits.Memory | None = None
@@ -131,7 +132,7 @@ class Supervisor:
 
     def _load(self) -> Loaded:
         loaded = Loaded(config=self._source, base=Path.cwd()) if isinstance(self._source, Config) else load(self._source)
-        return replace(loaded, config=placed(self._adjust(loaded.config), loaded.base))
+        return replace(loaded, config=with_absolute_files(self._adjust(loaded.config), loaded.base))
 
     def _bind(self, loaded: Loaded) -> socket | None:
         """Take over or bind every address; returns the admin socket. Raises ConfigError; then none stays bound."""
@@ -169,7 +170,7 @@ class Supervisor:
         self.discovery.follow(self.current.hosts)
         if not await self.discovery.first(RESOLVE_TIMEOUT):
             self.log("warning", "dns-slow", hint="serving without addresses for some endpoints; they answer 503 until their names resolve")
-        Path("/proc/self/comm").write_text("gw: supervisor")
+        worker.name_process("gw: supervisor")
         self.log(
             "info",
             "starting",
@@ -202,7 +203,7 @@ class Supervisor:
         self.replaced()
         for work in (self._watch.run(), self._tick(), self._watchdog()):
             self._start(work)
-        self.log("info", "serving", revision=self.current.number, seconds=round(time.time() - self.began, 3))
+        self.log("info", "serving", revision=self.current.number, seconds=round(time.monotonic() - self.began_monotonic, 3))
         if self.admin_socket and self._serve_admin:
             self._warn_admin(self.admin_socket)
             self._start(self._serve_admin(self.admin_socket, self.view))
@@ -289,8 +290,8 @@ class Supervisor:
 
     async def reload(self, why: str) -> Any:
         """Bring the config as it is on disk now into force; the Outcome, or None when there is no file or it is too late."""
-        if self.path is None or not self.serving or self.workers.stopping:
-            self.log("warning", "reload-ignored", why=why, reason="there is no config file" if self.path is None else "starting or stopping")
+        if self.path is None or not self.serving or self.workers.stopping or self._successor:
+            self.log("warning", "reload-ignored", why=why, reason="there is no config file" if self.path is None else "the start, an upgrade or the end is under way")
             return None
         return await self.reloader.reload(why)
 
@@ -359,25 +360,29 @@ class Supervisor:
 
     async def _upgrade(self) -> None:
         """Hand over to a new binary, or go on as if nothing had been."""
-        if self._upgrading or not self.serving or self.workers.stopping:
+        if self._successor or self.reloader.busy or not self.serving or self.workers.stopping:
+            self.log("warning", "upgrade-ignored", reason="another upgrade, a reload, the start or the end is under way")
             return
-        self._upgrading = True
-        try:
-            admin = self.admin_socket
-            successor = upgrade.start(self.sockets.descriptors(), admin.fileno() if admin else -1, self._admin_bind)
-            self.log("info", "upgrade-started", successor=successor.pid)
-            failure = await successor.ready()
-        except OSError as error:
-            failure = error.strerror
-        finally:
-            self._upgrading = False
+        failure = await self._hand_over()
+        self._successor = None
         if failure:
             self.log("error", "upgrade-failed", reason=failure)
-            return
-        self._replaced_by = successor.pid
-        notify.notify(f"MAINPID={successor.pid}")
-        self.log("info", "upgraded", successor=successor.pid)
+
+    async def _hand_over(self) -> str | None:
+        """None when the successor serves; otherwise why it does not."""
+        admin = self.admin_socket.fileno() if self.admin_socket else -1
+        try:
+            self._successor = upgrade.start(self.sockets.descriptors(), admin, self._admin_bind)
+        except OSError as error:
+            return f"{error.strerror}: {error.filename}"
+        self.log("info", "upgrade-started", successor=self._successor.pid)
+        if failure := await self._successor.ready():
+            return failure
+        self._replaced_by = self._successor.pid
+        notify.notify(f"MAINPID={self._replaced_by}")
+        self.log("info", "upgraded", successor=self._replaced_by)
         self.stop(float(self.current.config.process.drain), "upgrade")
+        return None
 
     def _on_term(self) -> None:
         if self.workers.stopping or not self.serving:
@@ -394,6 +399,8 @@ class Supervisor:
         self.log("info", "stopping", why=why, drain=seconds)
         if self._replaced_by is None:
             notify.notify("STOPPING=1")
+            if self._successor:
+                self._successor.kill()
         self.workers.stop(seconds)
         self.sockets.close_all(unlink=self._replaced_by is None)
         self.loop.call_later(seconds + KILL_GRACE, self.workers.kill)

@@ -7,6 +7,7 @@ file without that byte means that it failed: the old one goes on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import socket
@@ -41,8 +42,9 @@ class Inherited(Struct):
         return sock
 
     def ready(self) -> None:
-        """Tell the giver that it may go."""
-        os.write(self.pipe, READY)
+        """Tell the giver that it may go; it may have gone already."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.pipe, READY)
         os.close(self.pipe)
 
 
@@ -68,6 +70,10 @@ class Successor:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def kill(self) -> None:
+        """It is not wanted any more; `ready` will say so."""
+        self._process.kill()
 
     async def ready(self, timeout: float = TIMEOUT) -> str | None:
         """None when it serves; otherwise why not, and then it is gone."""

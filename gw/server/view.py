@@ -71,7 +71,7 @@ class View:
             "config": str(this.path) if this.path else None,
             "revision": this.current.number,
             "started": this.began,
-            "uptime": round(time.time() - this.began, 3),
+            "uptime": round(time.monotonic() - this.began_monotonic, 3),
             "ready": self.unready() is None,
             "draining": this.workers.stopping,
             "shedding": this.shedding.on,

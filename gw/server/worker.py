@@ -7,6 +7,7 @@ supervisor's: a worker ignores them and is told over the channel. When the chann
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import faulthandler
 import logging
 import os
@@ -84,10 +85,16 @@ def settle(seed: Seed) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     faulthandler.register(STACK_SIGNAL, all_threads=True)
     close_foreign({seed.channel.fileno(), *(fd for fds in seed.sockets.values() for fd in fds)})
-    Path("/proc/self/comm").write_text(f"gw: worker {seed.slot}")
+    name_process(f"gw: worker {seed.slot}")
     if seed.core is not None:
         os.sched_setaffinity(0, {seed.core})
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def name_process(name: str) -> None:
+    """What ps and top show; the kernel keeps 15 bytes. Not everywhere may /proc be written."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
 
 
 def close_foreign(keep: set[int]) -> None:

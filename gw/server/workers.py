@@ -119,15 +119,18 @@ class Workers:
     def look(self, now: float) -> None:
         """About once a second: a worker whose loop stands still is logged, made to show its stacks, in the end killed."""
         for child in self.living:
-            if not child.revision:
-                continue
-            match child.pulse.look(self._owner.heartbeat(child), now):
-                case "stuck":
-                    self._owner.log("error", "worker-stuck", worker=child.slot.index, worker_pid=child.pid, seconds=STUCK_AFTER, stacks="stderr")
-                    os.kill(child.pid, STACK_SIGNAL)
-                case "dead":
-                    self._owner.log("error", "worker-killed", worker=child.slot.index, worker_pid=child.pid, reason=f"no sign of life for {KILL_AFTER:g} s")
-                    os.kill(child.pid, signal.SIGKILL)
+            verdict = self._verdict(child, now)
+            if verdict == "stuck":
+                self._owner.log("error", "worker-stuck", worker=child.slot.index, worker_pid=child.pid, seconds=STUCK_AFTER, stacks="stderr")
+                os.kill(child.pid, STACK_SIGNAL)
+            elif verdict == "dead":
+                self._owner.log("error", "worker-killed", worker=child.slot.index, worker_pid=child.pid, reason=f"no sign of life for {KILL_AFTER:g} s")
+                os.kill(child.pid, signal.SIGKILL)
+
+    def _verdict(self, child: Child, now: float) -> str:
+        if not child.revision:  # no heartbeat before it serves
+            return "dead" if now - child.started > KILL_AFTER else "alive"
+        return child.pulse.look(self._owner.heartbeat(child), now)
 
     def _heard(self, slot: Slot, message: Any, _fds: list[int]) -> None:
         if slot.child:

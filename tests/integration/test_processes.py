@@ -536,6 +536,17 @@ def test_a_failed_upgrade_changes_nothing(gateway: Gateway) -> None:
     assert gateway.get() == (200, b"hello")
 
 
+def test_a_stop_in_the_middle_of_an_upgrade_stops_both(gateway: Gateway) -> None:
+    gateway.write(HELLO)
+    gateway.start()
+    gateway.hears(signal.SIGUSR2)
+    (started,) = until(lambda: gateway.said("upgrade-started"), 5, "upgrade-started")
+    gateway.hears(signal.SIGTERM)
+    gateway.ends(0)
+    until(lambda: not alive(started["successor"]), 5, "the successor is gone")
+    assert not _listening(gateway.port)
+
+
 # Names
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from gw.server import channel as messages
 from gw.server.channel import frame
-from gw.server.slots import LOOP_DEATHS, Child, Slot
+from gw.server.slots import KILL_AFTER, LOOP_DEATHS, Child, Slot
 from gw.server.workers import Workers
 
 
@@ -155,6 +155,15 @@ def test_a_silent_worker_is_asked_for_its_stack_then_killed(stage: Callable[...,
     assert play.events[0][0] == "worker-stuck"
     play.run(lambda: play.workers.slots[0].restarts == 1)  # this one has no handler, so that the signal ends it
     assert play.events[1][1]["worker_pid"] == child.pid
+
+
+def test_a_worker_that_never_gets_to_serve_is_killed(stage: Callable[..., Stage]) -> None:
+    play = stage(1, lambda _slot, channel: len(channel.recv(1)))
+    play.workers.look(play.workers.living[0].started + KILL_AFTER - 1)
+    assert play.events == []
+    play.workers.look(play.workers.living[0].started + KILL_AFTER + 1)
+    play.run(lambda: play.workers.slots[0].restarts == 1)
+    assert [name for name, _ in play.events] == ["worker-killed", "worker-exited"]
 
 
 def test_no_signal_is_lost_or_handled_by_a_child(stage: Callable[..., Stage]) -> None:

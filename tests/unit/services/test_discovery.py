@@ -130,7 +130,7 @@ def test_a_fault_of_the_resolver_is_logged_and_the_name_followed_on() -> None:
         async def sleep(seconds: float) -> None:
             await asyncio.sleep(0 if len(logged) < 1 else 60)
 
-        discovery = Discovery(resolve, ignore, lambda level, event, /, **fields: logged.append((event, fields.get("traceback"))), sleep)
+        discovery = Discovery(resolve, ignore, lambda _level, event, /, **fields: logged.append((event, fields.get("traceback"))), sleep)
         discovery.follow(["api"])
         while not logged:
             await asyncio.sleep(0)

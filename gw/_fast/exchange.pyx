@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.string cimport memcpy, memmove
 
 from gw._fast.answer cimport (
-    R_BODY_TIMEOUT, R_BODY_TOO_LARGE, R_CLIENT_CLOSED, R_CLIENT_IDLE, R_CONNECT_FAILED, R_CONNECT_REFUSED, R_CONNECT_TIMEOUT, R_DNS_FAILED, R_HEAD_TIMEOUT, R_INTERNAL,
+    R_AMBIGUOUS_PATH, R_BODY_TIMEOUT, R_BODY_TOO_LARGE, R_CLIENT_CLOSED, R_CLIENT_IDLE, R_CONNECT_FAILED, R_CONNECT_REFUSED, R_CONNECT_TIMEOUT, R_DNS_FAILED, R_HEAD_TIMEOUT, R_INTERNAL,
     R_MALFORMED_BODY, R_NONE, R_NO_ENDPOINT, R_ORIGIN_BODY_MALFORMED, R_ORIGIN_CLOSED, R_ORIGIN_CUT, R_ORIGIN_HEAD_TOO_LARGE, R_ORIGIN_IDLE, R_ORIGIN_MALFORMED,
     R_ORIGIN_TIMEOUT, R_OVERLOADED, R_POOL_FULL, R_TLS_CERTIFICATE, R_TLS_FAILED, R_UNEXPECTED_UPGRADE,
 )
@@ -352,7 +352,7 @@ cdef void _send_request(Exchange* x) noexcept nogil:
     out_init(&out, lane.reactor.tx, TX_SIZE - RX_SIZE - 16384)
     request_head(x, &out)
     if out.full:
-        refuse(x, R_INTERNAL)
+        refuse(x, R_AMBIGUOUS_PATH if x.path_code else R_INTERNAL)
         return
     x.flags |= X_SENT
     x.sent_us = lane.reactor.now_us
@@ -664,6 +664,7 @@ cdef void _origin_lost(Exchange* x, uint8_t reason) noexcept nogil:
 
 cdef void client_timeout(Conn* client, uint32_t events) noexcept nogil:
     cdef Exchange* x = <Exchange*>client.exchange
+    (<LaneState*>client.reactor.lane).stats.timeouts += 1
     if x == NULL:
         client_close(client)
     elif client.state == C_HEAD:

@@ -1,6 +1,6 @@
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from gw._fast.h1 cimport BODY_CHUNKED, BODY_EOF
 from gw._fast.headers cimport (
@@ -8,11 +8,12 @@ from gw._fast.headers cimport (
     Field, Head, head_find_id, same_name,
 )
 from gw._fast.out cimport put, put_number
+from gw._fast.path cimport PATH_E_HIDDEN_DOTS, PATH_E_START, path_normalise
 from gw._fast.plane cimport (
     EDIT_ADD, EDIT_DEFAULT, EDIT_REMOVE, HOST_ENDPOINT, HOST_LITERAL, PART_HOST, PART_PARAM, PART_PATH, PART_QUERY, PART_REST, PART_SCHEME, PART_TEXT, X_CHUNK_OUT,
     X_CLOSE, X_DONE_UP, X_EOF_OUT, X_UPGRADE, Cidr, Edit, Part, Plan, Pool, SnapshotState,
 )
-from gw._fast.stream cimport Conn, reactor_date
+from gw._fast.stream cimport RX_SIZE, Conn, reactor_date
 
 cdef extern from "arpa/inet.h" nogil:
     enum:
@@ -128,10 +129,24 @@ cdef void _put_joined(Exchange* x, Out* out) noexcept nogil:
     put(out, x.path + at, x.path_len - at)
 
 
+cdef void _put_rewritten(Exchange* x, Out* out) noexcept nogil:
+    """Groups of an expression can meet the template's text to something the request did not say, such as `..`: only a normal path leaves."""
+    cdef char* start = out.p
+    cdef char* scratch = x.lane.reactor.rx
+    cdef uint32_t n
+    cdef int code
+    put_template(x, &x.plan.rewrite, out)
+    n = <uint32_t>(out.p - start)
+    code = path_normalise(start, n, scratch, x.snapshot.path_flags) if n < RX_SIZE else PATH_E_START
+    if <uint32_t>code != n or memcmp(start, scratch, n) != 0:
+        x.path_code = code if code < 0 else PATH_E_HIDDEN_DOTS
+        out.full = True
+
+
 cdef void _put_target(Exchange* x, Out* out) noexcept nogil:
     cdef Plan* plan = x.plan
     if plan.rewrite.parts != NULL:
-        put_template(x, &plan.rewrite, out)
+        _put_rewritten(x, out)
     elif plan.strip_prefix:
         put_rest(x, out)
     else:

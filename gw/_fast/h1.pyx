@@ -161,6 +161,8 @@ cdef int request_feed(HeadParser* parser, const char* base, uint32_t start, uint
     if parser.fed < end:
         if base[parser.fed] == c"*" and parser.target.len == 0 and parser.fed == parser.method.off + parser.method.len + 1:
             return _star(parser, base, start, end, max_head, out)
+        if parser.target.len == 1 and parser.fed == parser.target.off + 1 and base[parser.target.off] == c"*" and base[parser.fed] != c" ":
+            return _fail(out, FAULT_TARGET)
         code = parser_execute(&parser.engine, base + parser.fed, end - parser.fed)
     else:
         code = HPE_OK
@@ -188,8 +190,6 @@ cdef int _star(HeadParser* parser, const char* base, uint32_t start, uint32_t en
     parser.target.off = at
     parser.target.len = 1
     parser.fed = at + 1
-    if at + 1 < end and base[at + 1] != c" ":
-        return _fail(out, FAULT_TARGET)
     return request_feed(parser, base, start, end, max_head, max_head, out)
 
 
@@ -578,7 +578,7 @@ cdef bint _address_literal(const char* text, uint32_t n) noexcept nogil:
             colons += 1
         elif _hex(text[i]) < 0 and text[i] != c".":
             return False
-    return 2 <= colons <= 7
+    return 2 <= colons <= 8             # eight where `::` stands for one group at an end
 
 
 cdef bint host_valid(const char* text, uint32_t n, char* lower, uint32_t* lower_len) noexcept nogil:

@@ -199,8 +199,6 @@ cdef struct Plan:
     Span upgrades[8]            # lower-case protocol names, offsets into upgrade_text
     const char* upgrade_text
     RouteStats* stats           # this worker's, in the shared segment
-    const char* origin_fields   # field lines known at load that every request to the origin gets
-    uint32_t origin_fields_len
 
 
 cdef struct Cidr:

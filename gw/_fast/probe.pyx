@@ -1,7 +1,7 @@
 """Python's way into kernels that otherwise only compiled code calls: for tests and micro benchmarks."""
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
@@ -9,7 +9,7 @@ from gw._fast.h1 cimport (
     BODY_CHUNKED, H1_BAD, H1_DONE, H1_MORE, TRAILER_MAX, Body, HeadParser, Message, body_start, chunked_feed, head_start, host_valid, request_feed, response_feed,
     response_framing,
 )
-from gw._fast.headers cimport FIELD_DROP, FIELD_SPELLED, Field, Head, Span, head_classify, head_find, head_parse_trailers
+from gw._fast.headers cimport FIELD_DROP, FIELD_SPELLED, Field, Head, head_classify, head_find, head_parse_trailers
 from gw._fast.slab cimport Buf, Slab as SlabState, buf_give, buf_take, slab_clear, slab_init
 from gw._fast.wheel cimport NEVER, TICK_MS as WHEEL_TICK_MS, Timer, Wheel as WheelState, timer_clear, timer_init, timer_off, timer_set, wheel_advance, wheel_init
 

@@ -63,9 +63,7 @@ cdef struct RouteStats:             # one route in one worker; 64-bit words only
 
 cdef struct WorkerStats:            # one worker slot; 64-bit words only. A worker that takes the slot of a dead one goes on counting
     # gauges: zeroed by Segment.reset_gauges when the worker died
-    uint64_t pid
     uint64_t revision               # in force for new requests
-    uint64_t started_ms             # CLOCK_MONOTONIC
     uint64_t heartbeat_ms           # CLOCK_MONOTONIC, last time the lane looked around
     uint64_t connections            # client connections, idle ones included
     uint64_t exchanges              # requests in flight, tunnels not included
@@ -83,18 +81,13 @@ cdef struct WorkerStats:            # one worker slot; 64-bit words only. A work
     uint64_t refused                # connections closed at once: over a limit, or no memory
     uint64_t timeouts               # client connections closed by a time-out of the head, the body or keep-alive
     uint64_t tls_handshakes         # finished, client side
-    uint64_t tls_resumed            # of these: resumed
     uint64_t tls_failures           # client side
-    uint64_t origin_connects        # connections opened to endpoints
-    uint64_t origin_reuses          # exchanges on a connection that had served one before
-    uint64_t origin_tls_failures
     uint64_t hook_calls             # Python hooks run
     uint64_t hook_errors            # hooks that raised
     uint64_t hook_slow              # hooks that blocked longer than process.hook_warn
     uint64_t log_lines              # access-log lines taken
     uint64_t log_dropped            # access-log lines lost
     uint64_t drains                 # runs of the lane
-    uint64_t drain_budget_spent     # runs that stopped because their budget was used up
 
 
 cdef struct EndpointState:          # shared by all workers; 64 bytes

@@ -117,11 +117,11 @@ def test_route_totals_are_the_sum_over_workers_in_other_processes() -> None:
 
 def test_worker_figures_by_name() -> None:
     segment = Segment(2, 1, 1)
-    segment.set_worker(1, pid=4711, requests=12)
+    segment.set_worker(1, revision=4711, requests=12)
     first, second = segment.workers()
     assert tuple(first) == WORKER_FIELDS
     assert set(first.values()) == {0}
-    assert {name: value for name, value in second.items() if value} == {"pid": 4711, "requests": 12}
+    assert {name: value for name, value in second.items() if value} == {"revision": 4711, "requests": 12}
     with pytest.raises(ValueError, match="not in tuple"):
         segment.set_worker(0, unknown=1)
 
@@ -137,7 +137,7 @@ def test_a_dead_worker_leaves_no_gauges_but_its_counters() -> None:
     segment.reset_gauges(0)
     dead, other = segment.workers()
     assert {name for name, value in dead.items() if value == 0} == set(WORKER_GAUGES)
-    assert {"pid", "connections", "exchanges", "tunnels", "accept_paused"} <= set(WORKER_GAUGES)
+    assert {"connections", "exchanges", "tunnels", "accept_paused"} <= set(WORKER_GAUGES)
     assert {"accepted", "requests", "log_dropped"}.isdisjoint(WORKER_GAUGES)
     assert other["connections"] == 5
     assert segment.endpoint(slot)["inflight"] == 1  # the other worker's

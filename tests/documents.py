@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(\w+)[ ]*(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PORT = re.compile(r"(?<=[\w.\]]:)(?:8\d{3}|9\d{3})\b")
+PORT = re.compile(r"\b(8000|8080|900\d|990\d)\b")
 START_TIMEOUT = 30.0  # seconds
 
 

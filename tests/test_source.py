@@ -29,7 +29,7 @@ BROAD_PER_THOUSAND = 1.5
 FOREIGN_WORDS = re.compile(r"\b(backend|upstream|cluster)s?\b", re.IGNORECASE)
 FOREIGN_PRODUCTS = re.compile(r"nginx|envoy|kong|apisix|haproxy|istio|kubernetes|spring|redis|traefik|caddy|setuptools|build-backend|never \"", re.IGNORECASE)
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
-REASONED = re.compile(r"# noqa: [A-Z]+\d+(, ?[A-Z]+\d+)* +[-#] *\w")  # REASONED
+REASONED = re.compile(r"# noqa: ([A-Z]+\d+(, ?[A-Z]+\d+)*[ #-]+\w|E402$)")  # REASONED; E402: sys.path is set above, always
 VAGUE_MODULES = {"utils", "util", "helpers", "helper", "common", "misc"}
 
 

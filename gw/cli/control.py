@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -77,13 +76,12 @@ def _ask(named: Path | None, question: str, timeout: float, **args: Any) -> Any:
 
 
 def _alive(pid: int) -> bool:
+    """A process that has ended and that its parent has not waited for yet (state Z) is not alive."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
         return False
-    except PermissionError:
-        return True
-    return True
+    return stat.rpartition(") ")[2][:1] != "Z"
 
 
 def _show_status(found: dict[str, Any]) -> None:

@@ -45,9 +45,19 @@ cdef uint8_t fault_reason(uint8_t fault) noexcept nogil:
     return R_MALFORMED_HEAD
 
 
+cdef char _hex_pairs[512]       # "000102 ... ff"
+
+
+def _fill_hex_pairs():
+    cdef bytes pairs = bytes(range(256)).hex().encode()
+    memcpy(_hex_pairs, <char*>pairs, 512)
+
+
+_fill_hex_pairs()
+
+
 cdef void make_id(Exchange* x) noexcept nogil:
     """128 bits as hex from xorshift128+, seeded by the kernel: unique, not secret."""
-    cdef const char* hexdigits = b"0123456789abcdef"
     cdef uint64_t* s = x.lane.id_state
     cdef uint64_t a, b, word
     cdef int i, half
@@ -58,8 +68,8 @@ cdef void make_id(Exchange* x) noexcept nogil:
         s[0] = b
         a ^= a << 23
         s[1] = a ^ b ^ (a >> 18) ^ (b >> 5)
-        for i in range(16):
-            x.id[half * 16 + i] = hexdigits[(word >> (60 - 4 * i)) & 15]
+        for i in range(8):
+            memcpy(&x.id[half * 16 + i * 2], &_hex_pairs[(word >> (56 - 8 * i) & 255) * 2], 2)
     x.id_len = 32
 
 

@@ -305,12 +305,16 @@ cdef void _put_forwarded_pair(Exchange* x, Out* out) noexcept nogil:
     cdef bint v6 = False
     for i in range(client.addr_len):
         v6 |= client.addr[i] == c":"
-    put(out, b'for="[' if v6 else b"for=", 6 if v6 else 4)
-    if client.addr_len:
+    if client.addr[0] == c"u":              # "unix:", which is no address
+        put(out, b"for=unknown;proto=", 18)
+    elif v6:
+        put(out, b'for="[', 6)
         put(out, client.addr, client.addr_len)
+        put(out, b']";proto=', 9)
     else:
-        put(out, b"unknown", 7)
-    put(out, b']";proto=' if v6 else b";proto=", 9 if v6 else 7)
+        put(out, b"for=", 4)
+        put(out, client.addr, client.addr_len)
+        put(out, b";proto=", 7)
     put(out, b"https" if x.secure else b"http", 5 if x.secure else 4)
     if x.host_len:
         put(out, b';host="', 7)

@@ -80,15 +80,20 @@ cdef bint same_token(const char* a, const char* lower, uint32_t n) noexcept nogi
 cdef uint8_t _classify(const char* name, uint32_t n, uint8_t* flags) noexcept nogil:
     cdef const Name* known
     cdef uint32_t i
+    cdef uint8_t differs = 0, spelled = 0
     if n == 0 or n > NAME_MAX:
         return _forwarding(name, n)
     known = &_table[_slot(name, n, _mul_first, _mul_last)]
-    if known.len != n or not same_name(name, known.text, n):
+    if known.len != n:
         return _forwarding(name, n)
     for i in range(n):
-        if name[i] == c"_":
-            flags[0] |= FIELD_SPELLED | FIELD_DROP
-            return H_OTHER
+        differs |= FOLD[<uint8_t>name[i]] ^ <uint8_t>known.text[i]
+        spelled |= name[i] == c"_"
+    if differs:
+        return _forwarding(name, n)
+    if spelled:
+        flags[0] |= FIELD_SPELLED | FIELD_DROP
+        return H_OTHER
     return known.id
 
 

@@ -19,6 +19,7 @@ from gw._fast.step cimport Step
 from gw._fast.stream cimport clock_us
 
 cdef object _get_running_loop = asyncio.get_running_loop
+cdef frozenset FRAMING = frozenset(("connection", "content-length", "transfer-encoding", "host", "upgrade", "keep-alive", "te", "trailer", "proxy-connection", "date"))
 cdef enum: ARENA_FIRST = 512
 
 
@@ -176,13 +177,17 @@ cdef bytes _checked_value(str value):
     return raw
 
 
+cdef _refuse_framing(str name):
+    if name.lower() in FRAMING:
+        raise ValueError(f"{name} frames or routes the message: a hook cannot set it")
+
+
 cdef _edit(Exchange* x, Edits* edits, uint8_t op, str name, str value):
     cdef bytes raw_name = _checked_name(name)
     cdef bytes raw_value = _checked_value(value)
     cdef const char* kept_value
     cdef const char* kept_name
-    if name.lower() in ("connection", "content-length", "transfer-encoding", "host", "upgrade", "keep-alive", "te", "trailer", "proxy-connection"):
-        raise ValueError(f"{name} frames or routes the message: a hook cannot edit it")
+    _refuse_framing(name)
     # One block for both, so that the second copy cannot move the first unseen.
     kept_name = _keep(x, raw_name + raw_value)
     kept_value = kept_name + len(raw_name)
@@ -430,6 +435,7 @@ cdef class PythonStep(Step):
 cdef bytes _field_lines(headers):
     lines = []
     for name, values in headers.items():
+        _refuse_framing(name)
         for value in [values] if isinstance(values, str) else values:
             lines.append(_checked_name(name) + b": " + _checked_value(value) + b"\r\n")
     return b"".join(lines)

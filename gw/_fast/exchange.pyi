@@ -1,0 +1,1 @@
+"""One request through gw, as a state machine; for compiled callers only."""

@@ -1,0 +1,1 @@
+"""Heads as they leave; for compiled callers only."""

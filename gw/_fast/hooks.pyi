@@ -1,0 +1,127 @@
+"""The step that calls Python hooks, and what hooks see of an exchange."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, final
+
+from typing_extensions import disjoint_base
+
+from gw._fast.step import Step
+
+@disjoint_base
+class Response:
+    """What a request hook answers by itself. Text is sent as UTF-8; a list of values is one field each.
+
+    ValueError for a status outside 200..599. Length, Date and Connection are gw's to write.
+    """
+
+    status: int
+    headers: Mapping[str, str | Iterable[str]]
+    body: bytes | str
+    def __init__(self, status: int, body: bytes | str = b"", headers: Mapping[str, str | Iterable[str]] | None = None) -> None: ...
+
+@final
+class Headers:
+    """Fields of a head, names in any case, `_` the same as `-`. Reading sees what was received and this exchange's edits; writing edits what is sent on.
+
+    Forwarding fields of a client that is not a trusted proxy are not there. A write raises ValueError for what cannot stand in a head, and for
+    fields that frame or route the message. Everything raises RuntimeError once the exchange has ended.
+    """
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """The first value."""
+
+    def get_all(self, name: str) -> list[str]: ...
+    def __getitem__(self, name: str, /) -> str:
+        """The first value; KeyError when there is none."""
+
+    def __contains__(self, name: str, /) -> bool: ...
+    def __setitem__(self, name: str, value: str, /) -> None:
+        """Have the field exactly once, with this value."""
+
+    def add(self, name: str, value: str) -> None:
+        """Add a field beside those that are there."""
+
+    def __delitem__(self, name: str, /) -> None:
+        """Take the field away, in every spelling; nothing happens when it is not there."""
+
+    def items(self) -> list[tuple[str, str]]:
+        """(name, value) as received, without edits."""
+
+@final
+class Request:
+    """An exchange as hooks see it, read when asked. Every use raises RuntimeError once the exchange has ended: keep values, not this object."""
+
+    @property
+    def id(self) -> str:
+        """The request id, as in the access log and towards the origin."""
+
+    @property
+    def method(self) -> str:
+        """As sent, case-sensitive."""
+
+    @property
+    def path(self) -> str:
+        """Normalised, still percent-encoded: the path that was routed and that is forwarded."""
+
+    @property
+    def query(self) -> str:
+        """Without `?`; percent-encoded as sent."""
+
+    @property
+    def host(self) -> str:
+        """Lower case, without port."""
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`, as the client's side of gw sees it."""
+
+    @property
+    def client(self) -> str:
+        """Address of the first peer, seen from here, that is not a trusted proxy."""
+
+    @property
+    def route(self) -> str:
+        """Name of the route."""
+
+    @property
+    def params(self) -> list[str]:
+        """Values of the route's path parameters in the order it names them; percent-encoded as sent."""
+
+    @property
+    def headers(self) -> Headers:
+        """Of the request; edits go to the origin."""
+
+    @property
+    def response_headers(self) -> Headers:
+        """Of the origin's answer, empty when gw answers by itself; edits go to the client."""
+
+    @property
+    def status(self) -> int:
+        """Of the answer; 0 before there is one."""
+
+    @property
+    def by(self) -> str:
+        """Who made the answer: `origin`, `gateway`, `client` (it went away), or "" when nobody has yet."""
+
+    @property
+    def reason(self) -> str:
+        """Why gw ended the exchange, from the closed list; "" when it did not."""
+
+    @property
+    def state(self) -> dict[Any, Any]:
+        """For hooks to leave things to each other; lives as long as the exchange."""
+
+@final
+class PythonStep(Step):
+    """Calls a policy's hooks. An `async def` hook parks its exchange until it is done; TypeError when `done` is one."""
+
+    def __init__(self, name: str, request: Callable[..., Any] | None = None, response: Callable[..., Any] | None = None, done: Callable[..., Any] | None = None) -> None: ...
+    def attach(self, report: Callable[[str, dict[str, Any]], None]) -> None:
+        """Where failures go: the events `hook-failed` and `hook-slow`."""
+
+@final
+class Parked:
+    """An exchange that waits for the task of an asynchronous hook."""
+
+    def finished(self, task: Any) -> None:
+        """Callback of the task: the exchange goes on."""

@@ -1,0 +1,1 @@
+"""Beginning and end of an exchange, and gw's own answers; for compiled callers only."""

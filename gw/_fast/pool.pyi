@@ -1,0 +1,1 @@
+"""Connections to endpoints; for compiled callers only."""

@@ -1,0 +1,1 @@
+"""What is written down when an exchange ends; for compiled callers only."""

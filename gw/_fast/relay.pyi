@@ -1,0 +1,1 @@
+"""Bodies in both directions, with back-pressure; for compiled callers only."""

@@ -1,0 +1,1 @@
+"""Bytes in both directions after a 101; for compiled callers only."""

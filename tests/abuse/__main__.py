@@ -1,4 +1,7 @@
-"""python -m tests.abuse [names] [--seconds 10] [--peer gw|nginx|haproxy]: attack and print a table. Marks: 0 failed clean requests, p99 < 250 ms, memory < +64 MB, slow ones shed."""
+"""python -m tests.abuse [names] [--seconds 10] [--peer gw|nginx|haproxy]: attack and print a table.
+
+Marks: 0 failed clean requests, p99 < 250 ms, memory < +64 MB, slow ones shed.
+"""
 
 from __future__ import annotations
 

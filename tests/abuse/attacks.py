@@ -11,8 +11,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
+from tests.wire.aborts import UPGRADE
 from tests.wire.model import head
 from tests.wire.origin import Wire, connect
+
 
 @dataclass
 class Report:
@@ -315,8 +317,7 @@ async def half_closed(a: Attacker) -> None:
 
 @attack()
 async def tunnels(a: Attacker) -> None:
-    upgrade = head("GET /ws HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13")
-    await a.many(300, lambda: a.hold(upgrade, b"x" * 100, 1.0))
+    await a.many(300, lambda: a.hold(UPGRADE, b"x" * 100, 1.0))
 
 
 async def main(name: str, port: str, seconds: str) -> None:

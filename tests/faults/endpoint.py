@@ -20,6 +20,7 @@ LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 class Exchange(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 128 * 1024)
         self.buffer = b""
         self.skip = 0
         self.head = b""  # of the request whose body is being read
@@ -69,7 +70,7 @@ class Exchange(asyncio.Protocol):
         elif target.startswith("/slow"):
             asyncio.get_running_loop().call_later(number / 1000, self.transport.write, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nslow!")
         elif target.startswith("/big"):
-            asyncio.ensure_future(self.pour(number))
+            self.pouring = asyncio.ensure_future(self.pour(number))
         else:
             self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
 
@@ -80,6 +81,7 @@ class Exchange(asyncio.Protocol):
             await self.writable.wait()
             self.transport.write(block[:count])
             count -= len(block)
+            await asyncio.sleep(0)  # two hundred of these must not keep the others waiting
 
 
 async def serve(port: int) -> None:

@@ -39,7 +39,8 @@ class Result:
         return found[min(len(found) - 1, int(share * len(found)))] if found else 0.0
 
     def line(self) -> str:
-        return f"{len(self.samples) - len(self.failed)}/{len(self.samples)} ok, {self.raced} raced, p99 {self.percentile(0.99) * 1000:.0f} ms, max {self.percentile(1) * 1000:.0f} ms"
+        count = len(self.samples)
+        return f"{count - len(self.failed)}/{count} ok, {self.raced} raced, p99 {self.percentile(0.99) * 1000:.0f} ms, max {self.percentile(1) * 1000:.0f} ms"
 
 
 class Client:

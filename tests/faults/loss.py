@@ -117,7 +117,8 @@ async def lossy_load(bed: Bed, link: Link, here: str, there: str, seconds: int) 
     try:
         peer.start(lambda: subprocess.run([*inside, "curl", "-sf", "-o", "/dev/null", f"http://127.0.0.1:{peer.port}/x"], check=False).returncode == 0)
         link.share = SHARE
-        client = await asyncio.create_subprocess_exec("ip", "netns", "exec", there, sys.executable, "-m", "tests.faults.loss", GATEWAY, str(peer.port), str(seconds), stdout=asyncio.subprocess.PIPE, cwd=ROOT)
+        command = ["ip", "netns", "exec", there, sys.executable, "-m", "tests.faults.loss", GATEWAY, str(peer.port), str(seconds)]
+        client = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
         output, _ = await client.communicate()
         found = json.loads(output)
         return Row(f"{found['line']}, {link.dropped} of {link.dropped + link.carried} packets lost", not found["failed"] and not found["raced"])

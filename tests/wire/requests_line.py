@@ -84,6 +84,12 @@ for name in ("BREW", "get", "Get", "GETT", "GE", "X-Y_Z!", "M" * 40):
 method.refuse("method of 9000 bytes", "9112 3", head("M" * 9000 + " / HTTP/1.1"), (400, 405, 414, 431, 501))
 for name in ("G(T", "G@T", "GET/", "GE\x01T", "G\xc9T", "GET:", '"GET"', "GE\x7fT", "[GET]", "G{T"):
     method.refuse(f"method {name!a}", "9110 9.1", head(f"{name} / HTTP/1.1"), (400, 405, 501))
+method.refuse("HEAD without Host is refused without a body", "9110 9.3.2", head("HEAD / HTTP/1.1", host=None), heads=(0,))
+method.refuse("HEAD with two Hosts is refused without a body", "9110 9.3.2", head("HEAD / HTTP/1.1", "Host: b.test"), heads=(0,))
+method.refuse("HEAD with a malformed field is refused without a body", "9110 9.3.2", head("HEAD / HTTP/1.1", "X Y: z"), heads=(0,))
+method.refuse("HEAD with two lengths is refused without a body", "9110 9.3.2", head("HEAD / HTTP/1.1", "Content-Length: 1", "Content-Length: 2"), heads=(0,))
+method.refuse("HEAD with 300 fields is refused without a body", "9110 9.3.2", head("HEAD / HTTP/1.1", *(f"X-{i}: 1" for i in range(300))), (431,), heads=(0,), lax=Seen("HEAD"))
+method.refuse("HEAD with a bad percent is refused without a body", "9110 9.3.2", head("HEAD /%zz HTTP/1.1"), heads=(0,), lax=Seen("HEAD"), close=None)
 tunnel = (400, 403, 404, 405, 501)
 method.refuse("CONNECT authority", "9110 9.3.6", head("CONNECT a.test:443 HTTP/1.1", host="a.test:443"), (405,), close=None)
 method.refuse("CONNECT and bytes behind it", "9110 9.3.6", head("CONNECT a.test:443 HTTP/1.1", host="a.test:443") + head("GET /smuggled HTTP/1.1"), tunnel)

@@ -1,6 +1,7 @@
-"""User-space instructions per plain request, counted by callgrind: repeats to the instruction on a busy machine, so it is the gate of `make check`.
+"""User-space instructions per plain request, counted by callgrind. Two counts:
 
-One keep-alive connection, a and b requests between two dumps of one running process: (Ir[b] - Ir[a]) / (b - a). Start-up, timers and the dump itself cancel.
+`apart`: one connection, every event a wake-up of its own: (Ir[b] - Ir[a]) / (b - a) for a and b requests between dumps of one running process. Start-up and
+dumps cancel, so it repeats to a tenth of a per cent on a busy machine: the gate of `make check`. `loaded`: the workload `plain`, where events share wake-ups.
 """
 
 from __future__ import annotations
@@ -14,22 +15,26 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from platform import libc_ver, machine, python_version
 from statistics import median
 
-from benchmarks import gateway, nginx, report, servers
+from benchmarks import gateway, load, nginx, report, servers
 from benchmarks.machine import cores
-from benchmarks.workloads import INSTRUCTIONS_MARK, SMALL, Setup
+from benchmarks.workloads import BY_NAME, INSTRUCTIONS_MARK, SMALL, Setup
 
 Command = Callable[[Path, int, int], list[str]]
 GOLDEN = Path(__file__).parent / "golden" / "instructions.json"
-FEW, MANY = 500, 1500
+FEW, MANY = 200, 800
 REPEATS = 3
 WARM = 200
+LOADED_SECONDS = 4
+PAUSE = 0.001  # seconds before client and origin send: the proxy sleeps again by then, so every event is a wake-up of its own, on any machine
 RISE = 0.03
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"  # what wrk sends
 ANSWER = (
@@ -37,6 +42,14 @@ ANSWER = (
     + b"Content-Length: %d\r\nConnection: keep-alive\r\n\r\n" % SMALL
     + b"s" * SMALL
 )
+
+
+@dataclass(frozen=True)
+class Count:
+    """Instructions per request."""
+
+    apart: float
+    loaded: float
 
 
 def main() -> int:
@@ -51,30 +64,35 @@ def main() -> int:
         sys.exit("benchmarks.instructions: valgrind is missing (Debian: apt-get install valgrind)")
     if options.gate:
         return gate(count("gw", options.functions))
-    counts = {peer: count(peer, options.functions) for peer in ([options.peer] if options.peer else ["nginx", "gw"])}
-    for peer, instructions in counts.items():
-        print(f"{peer}: {instructions:,.1f} instructions per plain request")
+    peers = [options.peer] if options.peer else ["nginx", "gw"]
+    counts = {peer: count(peer, options.functions) for peer in peers}
+    for peer, found in counts.items():
+        print(f"{peer}: {found.loaded:,.0f} instructions per plain request under load, {found.apart:,.1f} one at a time")
     if options.update:
         keep(counts)
     if options.publish:
-        report.fill(
-            report.README, "instructions", report.grid(["user-space instructions per plain request", *counts], [["callgrind", *(f"{each:,.0f}" for each in counts.values())]])
-        )
-    return int(counts.get("gw", 0) > INSTRUCTIONS_MARK)
+        report.fill(report.README, "instructions", markdown(counts))
+    return int("gw" in counts and counts["gw"].loaded > INSTRUCTIONS_MARK)
 
 
-def keep(counts: dict[str, float], path: Path = GOLDEN) -> None:
+def markdown(counts: dict[str, Count]) -> str:
+    loaded = ["64 connections under load", *(f"{each.loaded:,.0f}" for each in counts.values()), f"<= {INSTRUCTIONS_MARK:,}"]
+    apart = ["one at a time, every event a wake-up of its own", *(f"{each.apart:,.0f}" for each in counts.values()), ""]
+    return report.grid(["user-space instructions per plain request", *counts, "mark"], [loaded, apart])
+
+
+def keep(counts: dict[str, Count], path: Path = GOLDEN) -> None:
     """Write the golden numbers with what they were made with."""
-    path.write_text(json.dumps({"per_request": counts, "made_with": toolchain()}, indent=1) + "\n")
+    path.write_text(json.dumps({"per_request": {peer: found.apart for peer, found in counts.items()}, "made_with": toolchain()}, indent=1) + "\n")
 
 
-def gate(instructions: float, path: Path = GOLDEN) -> int:
-    """Exit code: 1 when `instructions` is over the mark, or over the golden number by more than RISE. Another toolchain makes other code: not judged, and said so."""
+def gate(found: Count, path: Path = GOLDEN) -> int:
+    """Exit code: 1 when `loaded` is over the mark, or `apart` over the golden number by more than RISE. Another toolchain makes other code: not judged, and said so."""
     golden = json.loads(path.read_text())
     expected = golden["per_request"]["gw"]
-    change = instructions / expected - 1
-    print(f"gw: {instructions:,.1f} instructions per plain request, golden {expected:,.1f} ({change:+.2%}), mark {INSTRUCTIONS_MARK:,}")
-    if instructions > INSTRUCTIONS_MARK:
+    change = found.apart / expected - 1
+    print(f"gw: {found.apart:,.1f} instructions per plain request, golden {expected:,.1f} ({change:+.2%}); under load {found.loaded:,.0f}, mark {INSTRUCTIONS_MARK:,}")
+    if found.loaded > INSTRUCTIONS_MARK:
         print("FAIL: over the mark")
         return 1
     if golden["made_with"] != toolchain():
@@ -88,8 +106,8 @@ def gate(instructions: float, path: Path = GOLDEN) -> int:
     return 0
 
 
-def count(peer: str, functions: int = 0) -> float:
-    """Instructions per request of `peer` ("gw" or "nginx"), median of REPEATS. Raises RuntimeError when it does not start or answer."""
+def count(peer: str, functions: int = 0) -> Count:
+    """Instructions per request of `peer` ("gw" or "nginx"). Raises RuntimeError when it does not start or answer."""
     folder = Path(tempfile.mkdtemp(prefix="gw-instructions-"))
     try:
         with fixed_origin() as origin:
@@ -98,7 +116,7 @@ def count(peer: str, functions: int = 0) -> float:
         shutil.rmtree(folder)
 
 
-def _count(command: Command, folder: Path, origin: int, functions: int) -> float:
+def _count(command: Command, folder: Path, origin: int, functions: int) -> Count:
     port = servers.free_port()
     argv = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/count", *command(folder, port, origin)]
     server = servers.start("callgrind", argv, {cores()[0]}, port, folder, seconds=120)
@@ -110,13 +128,24 @@ def _count(command: Command, folder: Path, origin: int, functions: int) -> float
             few, many = zip(*((_counted(server, connection, folder, FEW), _counted(server, connection, folder, MANY)) for _ in range(REPEATS)), strict=True)
         if functions:
             print(_annotated(folder, functions))
+        under_load = _loaded(server, folder)
     finally:
         server.stop()
-    return float(median((more - less) / (MANY - FEW) for more, less in zip(many, few, strict=True)))
+    return Count(median((more - less) / (MANY - FEW) for more, less in zip(many, few, strict=True)), under_load)
+
+
+def _loaded(server: servers.Server, folder: Path) -> float:
+    """The requests in flight when wrk stops are not counted: some tenths of a per cent too high."""
+    outcome = load.wrk(BY_NAME["plain"].load, f"http://127.0.0.1:{server.port}", LOADED_SECONDS, [cores()[1]], [])
+    return _since_last_dump(server, folder) / outcome.requests
 
 
 def _counted(server: servers.Server, connection: socket.socket, folder: Path, requests: int) -> int:
     send(connection, requests)
+    return _since_last_dump(server, folder)
+
+
+def _since_last_dump(server: servers.Server, folder: Path) -> int:
     _control(server, "--dump")
     return int(re.findall(r"^(?:summary|totals): (\d+)", _newest(folder).read_text(), re.MULTILINE)[-1])
 
@@ -142,6 +171,7 @@ def _annotated(folder: Path, functions: int) -> str:
 def send(connection: socket.socket, requests: int) -> None:
     """`requests` requests, one after the other. Raises RuntimeError on anything but a 200 that is whole."""
     for _ in range(requests):
+        time.sleep(PAUSE)
         connection.sendall(REQUEST)
         answer = b""
         while not answer.endswith(b"s" * SMALL):
@@ -170,9 +200,10 @@ def _accept(listening: socket.socket) -> None:
 
 
 def _answer(connection: socket.socket) -> None:
-    """Answer until the proxy goes away; a request here has no body and comes in one piece."""
-    with closing(connection):
+    """Answer until the proxy goes away, by a reset when the measurement ends; a request here has no body and comes in one piece."""
+    with closing(connection), suppress(ConnectionError):
         while connection.recv(65536):
+            time.sleep(PAUSE)
             connection.sendall(ANSWER)
 
 

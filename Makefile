@@ -34,7 +34,7 @@ $(VENV)/.setup: pyproject.toml $(VENV)/.packages-build
 	@echo "gw: setting up $(VENV)"
 	@[ -x $(BIN)/python ] || $(or $(PYTHON),python3) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check "setuptools>=77" wheel "cython>=3.1,<3.4"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e ".[dev]"
+	@GW_MODULES=none $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e ".[dev]"
 	@touch $@
 
 build/.release: $(SOURCES) $(VENV)/.setup
@@ -61,7 +61,7 @@ check: setup $(VENV)/.packages-test
 	$(BIN)/python -m benchmarks.instructions --gate
 
 bench: setup $(VENV)/.packages-test
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e ".[dev,bench]"
+	@GW_MODULES=none $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e ".[dev,bench]"
 	$(BIN)/python -m benchmarks
 
 # A sanitized build lives in a copy of the tree, so that the release build beside it stays what it is.

@@ -1,6 +1,6 @@
 """Builds the compiled data plane, gw/_fast. GW_BUILD chooses the mode: release (default), debug, trace, asan.
 
-GW_MODULES=path,radix builds only those modules, for work on one of them.
+GW_MODULES=path,radix builds only those modules, for work on one of them; GW_MODULES=none builds none.
 """
 
 import os
@@ -56,7 +56,7 @@ def extensions(mode: str) -> list:
 
     compile_args, link_args, directives = MODES[mode]
     only = set(filter(None, os.environ.get("GW_MODULES", "").split(",")))
-    arguments = {"extra_compile_args": [*compile_args, "-Wno-unused-function"], "extra_link_args": link_args}
+    arguments = {"extra_compile_args": [*compile_args, "-Wno-unused-function", "-Wno-sign-compare"], "extra_link_args": link_args}
     found = [
         Extension(f"gw._fast.{path.stem}", [str(path)], libraries=LIBRARIES.get(path.stem, []), **arguments)
         for path in sorted(Path("gw/_fast").glob("*.pyx"))

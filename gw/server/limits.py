@@ -12,6 +12,8 @@ from msgspec import Struct
 DESCRIPTORS_MAX = 1_048_576  # more only makes the kernel's table larger
 SHED_ABOVE = 0.92  # of the memory limit: start refusing new work
 SHED_BELOW = 0.85  # of the memory limit: take it again
+LOOK_CLOSELY = 0.5  # of the memory limit: look more often
+LOOK, LOOK_AGAIN = 1.0, 0.1  # seconds between two looks, below and above that mark
 UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a number near 2**63
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -104,10 +106,12 @@ class Shedding:
 
     def __init__(self) -> None:
         self.on = False
+        self.interval = LOOK  # seconds until the next look
 
     def update(self, usage: Memory | None) -> bool:
         """Take a measurement; True when the answer has changed."""
         share = usage.used / usage.limit if usage else 0.0
+        self.interval = LOOK_AGAIN if share > LOOK_CLOSELY else LOOK
         before = self.on
         self.on = share > (SHED_BELOW if before else SHED_ABOVE)
         return self.on != before

@@ -39,7 +39,7 @@ from gw.server.workers import Workers
 from gw.services import Discovery, SystemResolver, named_endpoints
 from gw.tls import TicketKeys
 
-TICK = 1.0  # seconds between two looks at heartbeats and memory
+TICK = 1.0  # seconds between two looks at heartbeats
 KILL_GRACE = 2.0  # seconds a worker has beyond its drain before it is killed
 ADMIN_BACKLOG = 64
 LOOPBACK = ("127.", "[::1]:", "unix:")
@@ -201,7 +201,7 @@ class Supervisor:
             self._inherited.ready()
         notify.notify("READY=1", f"MAINPID={os.getpid()}")
         self.replaced()
-        for work in (self._watch.run(), self._tick(), self._watchdog()):
+        for work in (self._watch.run(), self._tick(), self._mind_memory(), self._watchdog()):
             self._start(work)
         self.log("info", "serving", revision=self.current.number, seconds=round(time.monotonic() - self.began_monotonic, 3))
         if self.admin_socket and self._serve_admin:
@@ -320,11 +320,20 @@ class Supervisor:
             if self.tickets.rotate():
                 worker.set_ticket_keys(self.current.config, self.current.snapshot, self.tickets.all())  # for workers yet to be born
                 self.workers.send(messages.NewTicketKeys(self.tickets.all()))
+
+    async def _mind_memory(self) -> None:
+        """Connections can take a hundred megabytes in a second: the nearer the limit, the more often it is looked at."""
+        while True:
             self.memory = limits.memory()
             if self.shedding.update(self.memory):
-                self.workers.send(messages.Shed(self.shedding.on))
-                used, limit = (self.memory.used, self.memory.limit) if self.memory else (0, 0)
-                self.log("error" if self.shedding.on else "info", "memory-short" if self.shedding.on else "memory-enough", used=used, limit=limit, shedding=self.shedding.on)
+                self._shed()
+            await asyncio.sleep(self.shedding.interval)
+
+    def _shed(self) -> None:
+        on = self.shedding.on
+        self.workers.send(messages.Shed(on))
+        used, limit = (self.memory.used, self.memory.limit) if self.memory else (0, 0)
+        self.log("error" if on else "info", "memory-short" if on else "memory-enough", used=used, limit=limit)
 
     async def _watchdog(self) -> None:
         interval = notify.watchdog_interval()

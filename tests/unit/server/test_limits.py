@@ -76,6 +76,11 @@ def test_shedding_has_two_marks() -> None:
     assert shedding.update(None)
 
 
+def test_the_nearer_the_limit_the_more_often_it_looks() -> None:
+    shedding = Shedding()
+    assert [(shedding.update(Memory(used, 100)), shedding.interval)[1] for used in (10, 60, 95, 40)] == [1.0, 0.1, 0.1, 1.0]
+
+
 def test_descriptors_are_raised_to_the_hard_limit() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -229,6 +230,36 @@ def slow_origin() -> Iterator[int]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+class Origins:
+    """Starts origins (see origin.py) and ends them."""
+
+    def __init__(self) -> None:
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def __call__(self, **settings: Any) -> str:
+        """Where the origin listens: a port, or a path."""
+        process = subprocess.Popen([sys.executable, "-m", "tests.integration.origin", json.dumps(settings, default=str)], stdout=subprocess.PIPE)
+        self._running.append(process)
+        assert process.stdout
+        return process.stdout.readline().decode().strip()
+
+    def stop(self) -> None:
+        """End them all."""
+        for process in self._running:
+            process.kill()
+            process.wait(STOP)
+            assert process.stdout
+            process.stdout.close()
+
+
+@pytest.fixture
+def origins() -> Iterator[Origins]:
+    """Call it for an origin that ends with the test."""
+    started = Origins()
+    yield started
+    started.stop()
 
 
 class Load:

@@ -81,6 +81,22 @@ def _places(rig: Rig, workload: Workload) -> tuple[set[int], list[int]]:
     return set(both[: workload.setup.workers]), both if workload.spread else [rig.load_core]
 
 
+class Foreign:
+    """How much of some cores was used by neither our servers nor the load, from now on."""
+
+    def __init__(self, cores: set[int], ours: list[servers.Server]) -> None:
+        self.cores, self.ours = cores, ours
+        self.began, self.before = time.monotonic(), self._used()
+
+    def share(self) -> float:
+        """0 to 1; a little below 0 by the ticks of /proc/stat."""
+        return (self._used() - self.before) / 1e9 / (time.monotonic() - self.began) / len(self.cores)
+
+    def _used(self) -> int:
+        ours = sum(procfs.on_cpu_ns(server.pids()) for server in self.ours)
+        return procfs.busy_ns(self.cores) - ours - round(sum(os.times()[:4]) * 1e9)
+
+
 class Cell:
     """One peer on one workload."""
 
@@ -98,16 +114,14 @@ class Cell:
     def run(self, seconds: float) -> None:
         """One round. Raises RuntimeError when a process of the proxy came or went meanwhile: its CPU would be lost."""
         pids = self.server.pids()
-        cpu, ticks, others = procfs.on_cpu_ns(pids), procfs.ticks_ns(pids), self._others()
-        began = time.monotonic()
+        cpu, ticks, foreign = procfs.on_cpu_ns(pids), procfs.ticks_ns(pids), Foreign(self.cores, [self.server, self.behind])
         outcome = self._load(seconds)
         if self.server.pids() != pids:
             raise RuntimeError(f"{self.server.name}: its processes changed during a round\n{self.server.output.read_text(errors='replace')[-2000:]}")
         used, after = procfs.on_cpu_ns(pids) - cpu, procfs.ticks_ns(pids)
         user, kernel = after[0] - ticks[0], after[1] - ticks[1]
-        others = self._others() - others - used
         series = self.series
-        series.foreign.append(others / 1e9 / (time.monotonic() - began) / len(self.cores))
+        series.foreign.append(foreign.share())
         series.cpu.append(used / 1000 / outcome.requests)
         series.ticks.append((user + kernel) / 1000 / outcome.requests)
         series.user.append(user / (user + kernel) if user + kernel else 0.0)
@@ -119,10 +133,6 @@ class Cell:
         self.sent += outcome.requests
         used_memory = procfs.memory(pids)
         series.pss, series.rss = max(series.pss, used_memory["pss"]), max(series.rss, used_memory["rss"])
-
-    def _others(self) -> int:
-        """Time that our cores were busy with neither origin nor load nor this process."""
-        return procfs.busy_ns(self.cores) - procfs.on_cpu_ns(self.behind.pids()) - round(sum(os.times()[:4]) * 1e9)
 
     def finish(self) -> None:
         if self.workload.setup.log:
@@ -197,26 +207,27 @@ def measure_tail(rig: Rig, result: Result, rounds: int, seconds: float) -> None:
     for name in table.TAIL_OF:
         workload = table.BY_NAME[name]
         with contextlib.ExitStack() as stack:
-            ports = {}
+            up = {}
             for peer in rig.commands:
                 server = rig.proxy(peer, table.TAIL, workload.setup, {rig.proxy_core}, rig.origin({rig.load_core}))
                 stack.callback(server.stop)
-                ports[peer] = server.port
-            urls = {peer: f"http://127.0.0.1:{port}" for peer, port in ports.items()}
-            capacity = load.wrk(workload.load, next(iter(urls.values())), WARM_SECONDS, [rig.load_core], []).rate
+                up[peer] = server
+            capacity = load.wrk(workload.load, f"http://127.0.0.1:{next(iter(up.values())).port}", WARM_SECONDS, [rig.load_core], []).rate
             for share in table.TAIL_LOADS:
-                _tail_level(rig, result, workload, urls, share, capacity, rounds, seconds)
+                _tail_level(rig, result, workload, up, share, capacity, rounds, seconds)
 
 
-def _tail_level(rig: Rig, result: Result, workload: Workload, urls: dict[str, str], share: float, capacity: float, rounds: int, seconds: float) -> None:
+def _tail_level(rig: Rig, result: Result, workload: Workload, up: dict[str, servers.Server], share: float, capacity: float, rounds: int, seconds: float) -> None:
     label = f"{workload.name} at {share:.0%} ({share * capacity:,.0f} requests/s offered)"
     rig.say(f"tail: {label}")
     for turn in range(rounds):
-        for peer in urls if turn % 2 == 0 else reversed(urls):
-            outcome = load.h2load(workload.load, urls[peer], share * capacity, seconds, rig.load_core, rig.folder)
+        for peer in up if turn % 2 == 0 else reversed(up):
+            foreign = Foreign({rig.proxy_core, rig.load_core}, [*up.values(), *rig.origins.values()])
+            outcome = load.h2load(workload.load, f"http://127.0.0.1:{up[peer].port}", share * capacity, seconds, rig.load_core, rig.folder)
             series = result.tail.setdefault(label, {}).setdefault(peer, Series())
             series.rate.append(outcome.rate)
             series.p50.append(outcome.p50)
             series.p99.append(outcome.p99)
+            series.foreign.append(foreign.share())
             series.errors += outcome.errors
             series.requests += outcome.requests

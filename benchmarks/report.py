@@ -80,10 +80,11 @@ def _beside(result: Result) -> list[list[str]]:
     for name, found in [*result.workloads.items(), *result.tail.items()]:
         for peer, series in found.items():
             figures = [f"{median(series.rate):,.0f}", f"{median(series.p50):.2f}", f"{median(series.p99):.2f}"]
-            more = [""] * 5
+            foreign = f"{max(0.0, median(series.foreign)):.0%}"
+            more = ["", "", "", "", foreign]
             if series.cpu:
                 ticks = median(series.ticks) / median(series.cpu)
-                more = [f"{series.pss / 1e6:.1f}", f"{series.rss / 1e6:.1f}", f"{median(series.user):.0%}", f"{ticks:.2f}", f"{max(0.0, median(series.foreign)):.0%}"]
+                more = [f"{series.pss / 1e6:.1f}", f"{series.rss / 1e6:.1f}", f"{median(series.user):.0%}", f"{ticks:.2f}", foreign]
             lines.append([name, peer, *figures, *more, str(series.errors)])
     return lines
 

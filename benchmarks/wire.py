@@ -83,10 +83,16 @@ def doubts(result: results.Result) -> list[str]:
                 found.append(f"{name}, {peer}: {series.errors} errors in {series.requests} requests")
             if series.cpu and abs(sum(series.ticks) / sum(series.cpu) - 1) > TICKS_TOLERANCE:
                 found.append(f"{name}, {peer}: stat and schedstat differ by more than {TICKS_TOLERANCE:.0%}")
-            if series.foreign and median(series.foreign) > FOREIGN_TOLERANCE:
-                found.append(f"{name}, {peer}: something else used {median(series.foreign):.0%} of the two cores")
             if series.logged and series.logged < 0.99:
                 found.append(f"{name}, {peer}: only {series.logged:.1%} of the requests were logged")
+    disturbed = [
+        f"{name} {peer} {median(series.foreign):.0%}"
+        for name, cells in [*result.workloads.items(), *result.tail.items()]
+        for peer, series in cells.items()
+        if median(series.foreign) > FOREIGN_TOLERANCE
+    ]
+    if disturbed:
+        found.append(f"something else used the two cores: {', '.join(disturbed)}")
     for label, cells in result.tail.items():
         offered = float(label.partition("(")[2].split()[0].replace(",", ""))
         found += [f"{label}, {peer}: only {min(series.rate):,.0f} requests/s were sent" for peer, series in cells.items() if min(series.rate) < 0.97 * offered]

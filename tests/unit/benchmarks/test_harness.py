@@ -80,7 +80,7 @@ def test_routes_and_workers_are_judged_against_gw_itself() -> None:
 def test_a_busy_neighbour_is_a_doubt() -> None:
     disturbed = series(10.0)
     disturbed.foreign = [0.2]
-    assert wire.doubts(result_of(plain={"nginx": disturbed, "gw": series(8.0)})) == ["plain, nginx: something else used 20% of the two cores"]
+    assert wire.doubts(result_of(plain={"nginx": disturbed, "gw": series(8.0)})) == ["something else used the two cores: plain nginx 20%"]
 
 
 def test_result_survives_the_file(tmp_path: Path) -> None:

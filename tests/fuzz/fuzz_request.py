@@ -9,6 +9,7 @@ import contextlib
 import random
 import re
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -23,37 +24,50 @@ from tests.wire.strict import REQUEST_LINE, Malformed, Request, declared_length,
 LARGEST = 20_000  # bytes of a case that is worth mutating
 CORPUS = [case.send for case in CASES.values() if len(case.send) < LARGEST]
 CHUNK = re.compile(rb"0*([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?")  # looser than the grammar, but no two readers can disagree on it
+HEAD = re.compile(rb"HEAD(?![!#$%&'*+\-.^_`|~0-9A-Za-z])")
 GOOD = head("GET /after HTTP/1.1")
 
 
-def framed(data: bytes) -> list[tuple[bytes, bytes]]:
-    """(method, body) of the requests in `data` up to the first whose borders are in doubt; what is only wrong otherwise counts as a request, its method in doubt with its line."""
-    found: list[tuple[bytes, bytes]] = []
+@dataclass
+class Reading:
+    """(method, body) of the requests up to the first whose borders are in doubt. A method whose line is malformed is empty."""
+
+    requests: list[tuple[bytes, bytes]] = field(default_factory=list)
+    heads: list[int] = field(default_factory=list)  # which answers answer HEAD, so far as anybody can tell
+
+
+def framed(data: bytes) -> Reading:
+    found = Reading()
     while True:
         while data[:2] == b"\r\n":
             data = data[2:]
+        if HEAD.match(data):
+            found.heads.append(len(found.requests))
         try:
-            split = split_head(data)
-            if split is None:
-                return found
-            lines, end = split
-            line = lines[0].split(b" ")
-            request = Request(version=line[-1][5:].decode("latin-1"), fields=read_fields(lines[1:]), method=line[0].decode("latin-1"))
-            length = declared_length(request)
-            if request.chunked:
-                done = body_end(data, end, request)
-                if done is None:
-                    return found
-                end = done
-            else:
-                request.body = data[end : end + (length or 0)]
-                end += length or 0
-                if end > len(data):
-                    return found
+            taken = take(data)
         except Malformed:
+            taken = None
+        if taken is None:
             return found
-        found.append((line[0] if REQUEST_LINE.fullmatch(lines[0]) else b"", request.body))
+        line, body, end = taken
+        found.requests.append((line.split(b" ")[0] if REQUEST_LINE.fullmatch(line) else b"", body))
         data = data[end:]
+
+
+def take(data: bytes) -> tuple[bytes, bytes, int] | None:
+    """Line, body and length of the first request, whose line may be nonsense; None while it is incomplete."""
+    split = split_head(data)
+    if split is None:
+        return None
+    lines, end = split
+    fields = [(name, value.strip(b", \t") if name.lower() == b"transfer-encoding" else value) for name, value in read_fields(lines[1:])]  # empty list elements mean nothing
+    request = Request(version=lines[0].rpartition(b"HTTP/")[2].decode("latin-1"), fields=fields)
+    length = declared_length(request)
+    if request.chunked:
+        done = body_end(data, end, request)
+        return None if done is None else (lines[0], request.body, done)
+    done = end + (length or 0)
+    return (lines[0], data[end:done], done) if done <= len(data) else None
 
 
 def body_end(data: bytes, at: int, request: Request) -> int | None:
@@ -75,7 +89,7 @@ def body_end(data: bytes, at: int, request: Request) -> int | None:
 
 def compare(data: bytes, seen: list[Request]) -> None:
     """Each request at the origin is one of those in the bytes, in order; gw may have answered others by itself."""
-    allowed = framed(data)
+    allowed = framed(data).requests
     at = 0
     for request in seen:
         while at < len(allowed) and (allowed[at][0] or request.method.encode(), allowed[at][1]) != (request.method.encode(), request.body):
@@ -102,7 +116,7 @@ async def play(bench: Bench, chance: random.Random, current: list[bytes]) -> Non
     current.append(data)
     bench.origin.forget()
     wire = await connect(bench.peer.port)
-    reader = Reader(wire, tuple(i for i, (method, _) in enumerate(framed(data)) if method == b"HEAD"))
+    reader = Reader(wire, tuple(framed(data).heads))
     sender = asyncio.ensure_future(send(wire, data, chance))
     try:
         if not await reader.end(HANG) and not reader.fault:

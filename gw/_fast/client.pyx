@@ -1,22 +1,28 @@
 """Client connections between and around exchanges: greeting, keep-alive, leaving without losing the last answer."""
 
 from libc.stdint cimport uint32_t
+from libc.string cimport strlen
 
 from gw._fast.forward cimport address_trusted
 from gw._fast.greet cimport GREET_BAD, GREET_DONE, proxy_greeting
 from gw._fast.plane cimport C_FLUSH, C_HANDSHAKE, C_IDLE, C_LINGER, C_PROXY, LaneState, Listener
 from gw._fast.slab cimport Buf, buf_give
 from gw._fast.stream cimport (
-    CONN_DEAD, PEER_EOF, RECV_EOF, RECV_AGAIN, RX_SIZE, TLS_OPEN, TLS_READ_WRITES, conn_abort, conn_again, conn_close, conn_read_off, conn_read_on, conn_recv, conn_shut,
-    conn_watch,
+    CONN_DEAD, PEER_EOF, RECV_EOF, RECV_AGAIN, RX_SIZE, SEND_DONE, TLS_OPEN, TLS_READ_WRITES, conn_abort, conn_again, conn_close, conn_read_off, conn_read_on, conn_recv, conn_send,
+    conn_shut, conn_watch,
 )
-from gw._fast.tls cimport TLS_ERROR, TLS_OK, TLS_WANT_WRITE, tls_accept, tls_handshake
+from gw._fast.tls cimport TLS_ERROR, TLS_FAIL_HTTP, TLS_OK, TLS_WANT_WRITE, tls_accept, tls_failure, tls_free, tls_handshake, tls_pending
 from gw._fast.wheel cimport timer_set
 
 cdef enum:
     LINGER_BYTES = 1048576          # drained of an unwanted body before the connection is cut
     RECLAIM_SCAN = 1024             # connections looked at to find idle ones
     RECLAIM_MOST = 32
+
+cdef const char* PLAIN_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 52\r\nConnection: close\r\n\r\n"
+    b"This port speaks TLS. Ask again with https, please.\n"
+)
 
 
 cdef void client_close(Conn* client) noexcept nogil:
@@ -59,14 +65,18 @@ cdef void client_abort(Conn* client) noexcept nogil:
 
 cdef void client_leave(Conn* client) noexcept nogil:
     """Close; drain first what the peer may still send, or the kernel answers it with a reset that can overtake our answer."""
-    cdef LaneState* lane = <LaneState*>client.reactor.lane
     if client.flags & PEER_EOF or client.inbuf == NULL or (client.inbuf.start == client.inbuf.end and not client.lingers):
         client_close(client)
         return
-    conn_shut(client)
-    client.state = C_LINGER
     buf_give(&client.reactor.slab, client.inbuf)
     client.inbuf = NULL
+    _linger(client)
+
+
+cdef void _linger(Conn* client) noexcept nogil:
+    cdef LaneState* lane = <LaneState*>client.reactor.lane
+    conn_shut(client)
+    client.state = C_LINGER
     client.out_bytes = 0
     timer_set(&client.reactor.wheel, &client.timer, client.reactor.now_ms + lane.snapshot.linger_ms)
     conn_read_on(client)
@@ -142,15 +152,28 @@ cdef bint _shake(Conn* client) noexcept nogil:
         client.flags |= TLS_OPEN
         client.state = C_IDLE
         timer_set(&client.reactor.wheel, &client.timer, client.reactor.now_ms + lane.snapshot.head_ms)
-        return True
+        return tls_pending(client.ssl)      # else asking the socket would be in vain: the handshake has read it dry
     if code == TLS_ERROR:
         lane.stats.tls_failures += 1
-        client_close(client)
+        if tls_failure(client.ssl) == TLS_FAIL_HTTP:
+            _tell_plain(client)
+        else:
+            client_close(client)
         return False
     if code == TLS_WANT_WRITE:
         client.flags |= TLS_READ_WRITES
         conn_watch(client)
     return False
+
+
+cdef void _tell_plain(Conn* client) noexcept nogil:
+    """A client without TLS is told so in its own language. What it still sends is drained, or a reset would overtake our words."""
+    tls_free(client.ssl)
+    client.ssl = NULL
+    if conn_send(client, PLAIN_ANSWER, strlen(PLAIN_ANSWER)) != SEND_DONE:
+        client_close(client)
+        return
+    _linger(client)
 
 
 cdef bint client_read_ahead(Conn* client) noexcept nogil:

@@ -83,7 +83,7 @@ cdef bint _is_method(const Exchange* x, const char* name, uint32_t n) noexcept n
     return True
 
 
-cdef void _classify_method(Exchange* x) noexcept nogil:
+cdef void classify_method(Exchange* x) noexcept nogil:
     cdef char first = x.head.base[x.request.method.off]
     if first == c"G":
         if _is_method(x, b"GET", 3):
@@ -206,7 +206,7 @@ cdef uint8_t exchange_route(Exchange* x, void* trace) noexcept nogil:
     cdef SnapshotState* snapshot = x.snapshot
     cdef Target target
     cdef uint8_t reason
-    _classify_method(x)
+    classify_method(x)
     if x.flags & X_CONNECT:
         return R_CONNECT_NOT_ALLOWED
     reason = _read_target(x)

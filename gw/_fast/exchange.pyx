@@ -10,7 +10,7 @@ from gw._fast.answer cimport (
     R_ORIGIN_TIMEOUT, R_OVERLOADED, R_POOL_FULL, R_TLS_CERTIFICATE, R_TLS_FAILED, R_UNEXPECTED_UPGRADE,
 )
 from gw._fast.client cimport client_read_ahead, client_close, client_drain_unwanted, client_greet, client_leave, clients_reclaim
-from gw._fast.decide cimport allow_upgrade, exchange_route, fault_reason, make_id, take_trusted_id
+from gw._fast.decide cimport allow_upgrade, classify_method, exchange_route, fault_reason, make_id, take_trusted_id
 from gw._fast.forward cimport choose_framing, interim_head, request_head, response_head
 from gw._fast.greet cimport proxy_header
 from gw._fast.h1 cimport (
@@ -171,6 +171,7 @@ cdef void _head_more(Exchange* x) noexcept nogil:
     x.lane.stats.parse_errors += 1
     x.request.method = x.parser.method
     x.request.minor = 1
+    classify_method(x)
     x.flags |= X_CLOSE | X_DONE_UP
     buf.start = buf.end
     client.lingers = 1

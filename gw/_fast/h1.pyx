@@ -247,6 +247,9 @@ cdef void _nominate(Head* head, const char* name, uint32_t n) noexcept nogil:
 cdef void _connection(Head* head, const Field* field, Message* out) noexcept nogil:
     cdef const char* text = head.base + field.value
     cdef uint32_t at = 0, start = 0, end = 0, n
+    if field.value_len == 10 and same_token(text, b"keep-alive", 10):
+        out.flags |= MSG_KEEP_ALIVE         # what most origins say, without taking it for a list
+        return
     while _next_member(text, field.value_len, &at, &start, &end):
         n = end - start
         if n == 5 and same_token(text + start, b"close", 5):

@@ -62,16 +62,9 @@ cdef enum:                  # names gw knows; the order is that of NAMES in head
     H_X_FORWARDED_HOST = 14
     H_X_REAL_IP = 15
     H_X_FORWARDED_OTHER = 16
-    H_REQUEST_ID = 17       # X-Request-Id; the configured name may differ
-    H_VIA = 18
-    H_TRAILER = 19
-    H_DATE = 20
-    H_USER_AGENT = 21
-    H_REFERER = 22
-    H_COOKIE = 23
-    H_AUTHORIZATION = 24
-    H_CONTENT_TYPE = 25
-    H_KNOWN = 26
+    H_VIA = 17
+    H_TRAILER = 18
+    H_DATE = 19
 
 cdef enum:
     FIELD_DROP = 1          # not to be forwarded

@@ -4,7 +4,7 @@ NAMES = (
     "", "host", "content-length", "transfer-encoding", "expect",
     "connection", "keep-alive", "proxy-connection", "te", "upgrade", "http2-settings",
     "forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "x-forwarded-",
-    "x-request-id", "via", "trailer", "date", "user-agent", "referer", "cookie", "authorization", "content-type",
+    "via", "trailer", "date",
 )
 
 cdef enum: NAME_MAX = 24
@@ -15,6 +15,7 @@ cdef struct Name:
     char text[24]
 
 cdef Name _table[256]       # perfect hash over NAMES, found at import
+cdef uint32_t _lengths[256]     # by folded first byte: bit n is set when a known name of n bytes starts with it
 cdef uint32_t _mul_first
 cdef uint32_t _mul_last
 cdef uint8_t VALUE[256]     # 1 for bytes a field value may hold
@@ -47,7 +48,9 @@ def _store(names):
     cdef uint32_t slot
     cdef bytes raw
     memset(_table, 0, sizeof(_table))
+    memset(_lengths, 0, sizeof(_lengths))
     for raw in names:
+        _lengths[raw[0]] |= 1 << len(raw)
         slot = _slot(raw, len(raw), _mul_first, _mul_last)
         _table[slot].len = len(raw)
         _table[slot].id = NAMES.index(raw.decode())
@@ -81,7 +84,7 @@ cdef uint8_t _classify(const char* name, uint32_t n, uint8_t* flags) noexcept no
     cdef const Name* known
     cdef uint32_t i
     cdef uint8_t differs = 0, spelled = 0
-    if n == 0 or n > NAME_MAX:
+    if n == 0 or n > NAME_MAX or not _lengths[FOLD[<uint8_t>name[0]]] >> n & 1:
         return _forwarding(name, n)
     known = &_table[_slot(name, n, _mul_first, _mul_last)]
     if known.len != n:
@@ -97,7 +100,7 @@ cdef uint8_t _classify(const char* name, uint32_t n, uint8_t* flags) noexcept no
     return known.id
 
 
-cdef uint8_t _forwarding(const char* name, uint32_t n) noexcept nogil:
+cdef inline uint8_t _forwarding(const char* name, uint32_t n) noexcept nogil:
     if n >= 12 and (name[0] | 32) == c"x" and same_name(name, b"x-forwarded-", 12):
         return H_X_FORWARDED_OTHER
     return H_OTHER

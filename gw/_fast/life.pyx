@@ -13,7 +13,7 @@ from gw._fast.pool cimport pool_drop, pool_give
 from gw._fast.record cimport record
 from gw._fast.relay cimport RELAY_DONE, swallow_up
 from gw._fast.shm cimport endpoint_end
-from gw._fast.slab cimport Buf, buf_give
+from gw._fast.slab cimport SPARES, Buf, buf_give
 from gw._fast.stream cimport BROKEN, SEND_ERROR, TX_SIZE, conn_send
 
 cdef enum:
@@ -71,7 +71,7 @@ cdef void _free(Exchange* x) noexcept nogil:
     x.generation += 1
     x.flags = X_ENDED
     lane.n_exchanges -= 1
-    if lane.n_spare >= SPARE_EXCHANGES:
+    if lane.n_spare >= SPARES * SPARE_EXCHANGES:
         free(x.origin_edits.items)
         free(x.client_edits.items)
         free(x.arena)

@@ -173,6 +173,7 @@ cdef extern from "openssl/ssl.h" nogil:
         SSL_TICKET_RETURN_USE_RENEW
         SSL_R_CERTIFICATE_VERIFY_FAILED
         SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE
+        SSL_R_HTTP_REQUEST
         TLS1_2_VERSION
         TLS1_3_VERSION
     const SSL_METHOD* TLS_server_method()

@@ -1,9 +1,9 @@
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy
 
 from gw._fast.answer cimport R_CLIENT_CLOSED, reason_text
 from gw._fast.forward cimport client_address
-from gw._fast.headers cimport H_REFERER, H_USER_AGENT, head_find_id
+from gw._fast.headers cimport head_find
 from gw._fast.hist cimport hist_add
 from gw._fast.logbuf cimport LogBuf, log_commit, log_escape, log_ms, log_pending, log_reserve, log_time, log_u64
 from gw._fast.plane cimport BY_CLIENT, BY_GATEWAY, BY_ORIGIN, X_TUNNEL, LaneState, Plan, Pool
@@ -51,8 +51,8 @@ cdef char* _field(char* out, const char* name, uint32_t name_len, const char* va
     return out + 1
 
 
-cdef uint32_t _value_of(Exchange* x, uint8_t id, const char** value) noexcept nogil:
-    cdef int i = head_find_id(&x.head, id, 0) if x.request.head_len else -1
+cdef uint32_t _value_of(Exchange* x, const char* name, uint32_t name_len, const char** value) noexcept nogil:
+    cdef int i = head_find(&x.head, name, name_len, 0) if x.request.head_len else -1
     if i < 0:
         return 0
     value[0] = x.head.base + x.head.fields[i].value
@@ -67,8 +67,8 @@ cdef void _write_line(Exchange* x, int64_t now) noexcept nogil:
     cdef const char* client
     cdef const char* path = x.path
     cdef uint32_t path_len = x.path_len
-    cdef uint32_t agent_len = _value_of(x, H_USER_AGENT, &agent)
-    cdef uint32_t referer_len = _value_of(x, H_REFERER, &referer)
+    cdef uint32_t agent_len = _value_of(x, b"user-agent", 10, &agent)
+    cdef uint32_t referer_len = _value_of(x, b"referer", 7, &referer)
     cdef uint32_t client_len = 0
     cdef char* line
     cdef char* p

@@ -1,6 +1,17 @@
 """Buffers of one size, reused last in, first out: the only memory that message bytes live in between two events."""
 from libc.stdint cimport uint32_t, uint64_t
 
+cdef extern from *:
+    """
+    #ifdef GW_DEBUG
+    enum { GW_SPARES = 0 };
+    #else
+    enum { GW_SPARES = 1 };
+    #endif
+    """
+    enum:
+        SPARES "GW_SPARES"  # 0 in debug and asan builds: nothing freed is kept for the next, so that a sanitizer sees every use of it
+
 
 cdef struct Buf:
     Buf* next               # free list, or the next buffer of a write queue; the holder of the buffer owns the chain

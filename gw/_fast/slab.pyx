@@ -34,7 +34,7 @@ cdef Buf* buf_take(Slab* slab) noexcept nogil:
             slab.n_taken += 1
             return buf
         free(buf)
-    buf = <Buf*>malloc(sizeof(Buf) + slab.cap + COLOUR)
+    buf = <Buf*>malloc(sizeof(Buf) + slab.cap + SPARES * COLOUR)
     if buf == NULL:
         return NULL
     buf.next = NULL

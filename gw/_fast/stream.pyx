@@ -5,7 +5,7 @@ from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, itimersp
 from posix.types cimport time_t
 from posix.unistd cimport close, read
 
-from gw._fast.slab cimport buf_give, buf_take, slab_clear, slab_init
+from gw._fast.slab cimport SPARES, buf_give, buf_take, slab_clear, slab_init
 from gw._fast.tls cimport TLS_EOF, TLS_WANT_READ, TLS_WANT_WRITE, tls_free, tls_pending, tls_recv, tls_send, tls_shutdown
 from gw._fast.wheel cimport TICK_MS, timer_clear, timer_init, wheel_advance, wheel_init
 
@@ -69,7 +69,7 @@ cdef enum:
     SPARE_CONNS = 4096          # closed connections whose structs are kept
     KEEP_BUFS = 1024            # free buffers kept: 32 MiB of addresses, the touched part of it in memory
     FIRST_CAP = 32768           # bytes per buffer until a snapshot asks for more
-    WRITE_PIECE = 65536         # bytes of queue handed to one send
+    BUSY = 4                    # events of one epoll_wait from which another one is worth its system call
 
 
 cdef int64_t clock_us() noexcept nogil:
@@ -108,7 +108,7 @@ cdef bint reactor_init(Reactor* reactor) noexcept nogil:
     every.it_interval.tv_nsec = 2 * TICK_MS * 1000000
     every.it_value = every.it_interval
     timerfd_settime(reactor.clockfd, 0, &every, NULL)
-    slab_init(&reactor.slab, FIRST_CAP, KEEP_BUFS)
+    slab_init(&reactor.slab, FIRST_CAP, SPARES * KEEP_BUFS)
     reactor_clock(reactor)
     wheel_init(&reactor.wheel, reactor.now_ms)
     clock = conn_new(reactor, reactor.clockfd, CONN_CLOCK, _on_clock, _on_clock)
@@ -120,6 +120,10 @@ cdef bint reactor_init(Reactor* reactor) noexcept nogil:
 
 cdef void reactor_free(Reactor* reactor) noexcept nogil:
     cdef Conn* conn
+    while reactor.again != NULL:
+        conn = reactor.again
+        reactor.again = conn.again_next
+        conn.flags &= ~AGAIN
     _bury(reactor)
     while reactor.spare != NULL:
         conn = reactor.spare
@@ -137,16 +141,21 @@ cdef void reactor_free(Reactor* reactor) noexcept nogil:
 
 
 cdef void _bury(Reactor* reactor) noexcept nogil:
-    cdef Conn* conn
-    while reactor.graveyard != NULL:
-        conn = reactor.graveyard
-        reactor.graveyard = conn.next
-        if reactor.n_spare < SPARE_CONNS:
+    cdef Conn* conn = reactor.graveyard
+    cdef Conn* following
+    reactor.graveyard = NULL
+    while conn != NULL:
+        following = conn.next
+        if conn.flags & AGAIN:              # still a link of that list, which takes it off first
+            conn.next = reactor.graveyard
+            reactor.graveyard = conn
+        elif reactor.n_spare < SPARE_CONNS:
             conn.next = reactor.spare
             reactor.spare = conn
             reactor.n_spare += 1
         else:
             free(conn)
+        conn = following
 
 
 cdef void _run_again(Reactor* reactor) noexcept nogil:
@@ -187,12 +196,15 @@ cdef int reactor_run(Reactor* reactor, int64_t budget_us) noexcept nogil:
             n = n if n > 0 else 1
         if reactor.graveyard != NULL:
             _bury(reactor)
-        reactor_clock(reactor)
         if reactor.ticked:
             reactor.ticked = 0
             wheel_advance(&reactor.wheel, reactor.now_ms, _expired)
             _bury(reactor)
-        if n <= 0 and reactor.again == NULL or reactor.now_us >= stop:
+        # A busy set has filled up again meanwhile; a quiet one is cheaper left to the outer loop than asked twice.
+        if n < BUSY and reactor.again == NULL:
+            return total
+        reactor_clock(reactor)
+        if reactor.now_us >= stop:
             return total
 
 

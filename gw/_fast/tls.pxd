@@ -24,6 +24,7 @@ cdef enum:                      # tls_failure: what kind of TLS_ERROR it was (RF
     TLS_FAIL_ALERT = 3          # the peer sent a fatal alert: tls_alert_received
     TLS_FAIL_CERTIFICATE = 4    # its certificate failed verification or was missing: tls_certificate_error
     TLS_FAIL_PROTOCOL = 5       # anything else: tls_protocol_error
+    TLS_FAIL_HTTP = 6           # the client speaks HTTP without TLS; nothing was sent to it
 
 
 cdef struct TlsInfo:            # filled by tls_info; every array ends with NUL and is "" where there is nothing

@@ -84,7 +84,7 @@ class TlsSocket:
         """More can be had from recv without waiting for the socket."""
     def shutdown(self) -> None:
         """Send close_notify; does not wait for the peer's."""
-    def failure(self) -> Literal["none", "closed", "system", "alert", "certificate", "protocol"]:
+    def failure(self) -> Literal["none", "closed", "system", "alert", "certificate", "protocol", "http"]:
         """Kind of the failure behind ERROR."""
     def error(self) -> str:
         """Its reason as text."""

@@ -192,6 +192,8 @@ cdef int _fail(Conn* conn) noexcept nogil:
     if reason == SSL_R_CERTIFICATE_VERIFY_FAILED or reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
         conn.failed = TLS_FAIL_CERTIFICATE
         conn.verify = SSL_get_verify_result(conn.ssl)
+    elif reason == SSL_R_HTTP_REQUEST:
+        conn.failed = TLS_FAIL_HTTP
     elif conn.peer.alert:
         conn.failed = TLS_FAIL_ALERT
     elif conn.eof or conn.peer.closed:
@@ -405,6 +407,7 @@ FAILURES = {
     TLS_FAIL_ALERT: "alert",
     TLS_FAIL_CERTIFICATE: "certificate",
     TLS_FAIL_PROTOCOL: "protocol",
+    TLS_FAIL_HTTP: "http",
 }
 KEYS_MAX = TICKET_KEYS_MAX
 KEY_SIZE = TICKET_KEY_SIZE

@@ -11,7 +11,7 @@ from gw._fast.stream cimport (
     CONN_DEAD, PEER_EOF, RECV_EOF, RECV_AGAIN, RX_SIZE, SEND_DONE, TLS_OPEN, TLS_READ_WRITES, conn_abort, conn_again, conn_close, conn_read_off, conn_read_on, conn_recv, conn_send,
     conn_shut, conn_watch,
 )
-from gw._fast.tls cimport TLS_ERROR, TLS_FAIL_HTTP, TLS_OK, TLS_WANT_WRITE, tls_accept, tls_failure, tls_free, tls_handshake, tls_pending
+from gw._fast.tls cimport TLS_ERROR, TLS_FAIL_HTTP, TLS_OK, TLS_WANT_WRITE, tls_accept, tls_failure, tls_free, tls_handshake
 from gw._fast.wheel cimport timer_set
 
 cdef enum:
@@ -152,7 +152,7 @@ cdef bint _shake(Conn* client) noexcept nogil:
         client.flags |= TLS_OPEN
         client.state = C_IDLE
         timer_set(&client.reactor.wheel, &client.timer, client.reactor.now_ms + lane.snapshot.head_ms)
-        return tls_pending(client.ssl)      # else asking the socket would be in vain: the handshake has read it dry
+        return True
     if code == TLS_ERROR:
         lane.stats.tls_failures += 1
         if tls_failure(client.ssl) == TLS_FAIL_HTTP:

@@ -38,13 +38,17 @@ def until(done: Callable[[], Any], seconds: float, what: str) -> Any:
 
 @pytest.fixture
 def free_port() -> Callable[[], int]:
-    """A port that nobody listens on now."""
+    """A port that nobody listens on now, on any address; each one once."""
+    given: set[int] = set()
 
     def find() -> int:
         with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
+            sock.bind(("", 0))
             port: int = sock.getsockname()[1]
-            return port
+        if port in given:
+            return find()
+        given.add(port)
+        return port
 
     return find
 

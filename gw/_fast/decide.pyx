@@ -14,7 +14,7 @@ from gw._fast.h1 cimport (
 )
 from gw._fast.headers cimport Field, Span, Target, same_token
 from gw._fast.path cimport PATH_E_ABOVE_ROOT, PATH_E_DOUBLE, PATH_E_ENCODED_SLASH, PATH_E_HIDDEN_DOTS, PATH_E_OVERLONG, PATH_E_PARAMETER, path_normalise
-from gw._fast.plane cimport PATH_INLINE, X_CONNECT, X_HEAD_REQUEST, X_IDEMPOTENT, X_UPGRADE, Plan, SnapshotState
+from gw._fast.plane cimport HOST_MAX, PATH_INLINE, X_CONNECT, X_HEAD_REQUEST, X_IDEMPOTENT, X_UPGRADE, Plan, SnapshotState
 from gw._fast.radix cimport ROUTE_METHOD, router_find
 from gw._fast.slab cimport buf_take
 
@@ -124,7 +124,7 @@ cdef uint8_t _read_target(Exchange* x) noexcept nogil:
         else:
             return R_INVALID_PATH
         # The authority of the target wins over Host, which must be well-formed all the same (RFC 9112 section 3.2.2).
-        if authority.len and not host_valid(x.head.base + authority.off, authority.len, x.host, &x.host_len):
+        if authority.len and not _host_fits(x, authority):
             return R_INVALID_HOST
         authority.off = x.request.target.off + at
         while at < n and text[at] != c"/" and text[at] != c"?" and text[at] != c"#":
@@ -145,10 +145,15 @@ cdef uint8_t _read_target(Exchange* x) noexcept nogil:
     return _normalise(x, text + at, path_end - at)
 
 
+cdef bint _host_fits(Exchange* x, Span authority) noexcept nogil:
+    """Valid, and no longer than what x.host has room for."""
+    return authority.len <= HOST_MAX and host_valid(x.head.base + authority.off, authority.len, x.host, &x.host_len)
+
+
 cdef uint8_t _settle_host(Exchange* x, Span authority) noexcept nogil:
     cdef const char* text = x.head.base + authority.off
     cdef uint32_t i
-    if authority.len > 255 or (authority.len and not host_valid(text, authority.len, x.host, &x.host_len)):
+    if authority.len and not _host_fits(x, authority):
         return R_INVALID_HOST
     for i in range(authority.len, 0, -1):
         if text[i - 1] == c"]":

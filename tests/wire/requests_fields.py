@@ -51,6 +51,8 @@ host.valid("no space before Host's value", "9110 5.5", b"GET / HTTP/1.1\r\nHost:
 host.valid("Host in capitals", "9110 5.1", b"GET / HTTP/1.1\r\nHOST: a.test\r\n\r\n", S)
 host.valid("Host last", "9110 5.3", b"GET / HTTP/1.1\r\nX: y\r\nHost: a.test\r\n\r\n", S)
 host.refuse("Host of 5000 bytes", "9110 7.2", head(GET, host="a" * 5000), (400, 414, 431), may=S, close=None)
+for size in (300, 5000, 30_000):
+    host.refuse(f"Host of {size} bytes beside an absolute-form target", "9112 3.2.2", head("GET http://a.test/ HTTP/1.1", host="a" * size), (400, 414, 431), may=S, close=None)
 
 fields = Table("field syntax")
 fields.refuse("space before the colon", "9112 5.1", with_field("X : y"))

@@ -457,14 +457,14 @@ cdef void _up_moved(Exchange* x, int code) noexcept nogil:
 
 cdef bint _origin_drained(Exchange* x) noexcept nogil:
     """The request's queue is empty. False when the exchange ended in here."""
-    cdef uint32_t generation = x.generation
+    cdef Conn* origin = x.origin
     if x.flags & X_DONE_UP:
         timer_set(&x.lane.reactor.wheel, &x.origin.timer, x.lane.reactor.now_ms + x.plan.answer_ms)
         return True
     timer_off(&x.origin.timer)
     if x.client.inbuf.start < x.client.inbuf.end:
         _pump_up(x)
-        return x.generation == generation and x.origin != NULL
+        return origin.exchange == x         # a closed connection is still memory until the batch ends; an ended exchange is not
     conn_read_on(x.client)
     timer_set(&x.lane.reactor.wheel, &x.client.timer, x.lane.reactor.now_ms + x.plan.idle_ms)
     return True

@@ -26,13 +26,11 @@ cdef Exchange* exchange_new(LaneState* lane, Conn* client) noexcept nogil:
     if x != NULL:
         lane.spare = x.next
         lane.n_spare -= 1
-        saved.generation = x.generation
         saved.origin_edits = x.origin_edits
         saved.client_edits = x.client_edits
         saved.arena = x.arena
         saved.arena_cap = x.arena_cap
         memset(x, 0, <size_t>(<char*>&x.id - <char*>x))
-        x.generation = saved.generation + 1
         x.origin_edits = saved.origin_edits
         x.client_edits = saved.client_edits
         x.arena = saved.arena
@@ -68,7 +66,6 @@ cdef void _free(Exchange* x) noexcept nogil:
     if x.view != NULL or x.parked != NULL:
         lane.release_python(x)
     x.snapshot.users -= 1
-    x.generation += 1
     x.flags = X_ENDED
     lane.n_exchanges -= 1
     if lane.n_spare >= SPARES * SPARE_EXCHANGES:

@@ -273,7 +273,6 @@ cdef struct Exchange:
     int64_t answered_us         # head of the answer
     int64_t connect_us          # duration
     uint32_t flags
-    uint32_t generation         # counts the uses of this memory
     uint32_t step               # next request step
     uint16_t status
     uint8_t by                  # BY_*

@@ -102,6 +102,7 @@ cdef struct Reactor:
 cdef bint reactor_init(Reactor* reactor) noexcept nogil
 cdef void reactor_free(Reactor* reactor) noexcept nogil
 cdef int reactor_run(Reactor* reactor, int64_t budget_us) noexcept nogil
+cdef void reactor_nudge(Reactor* reactor) noexcept nogil            # wakes the loop when connections wait for AGAIN
 cdef void reactor_clock(Reactor* reactor) noexcept nogil
 cdef const char* reactor_date(Reactor* reactor) noexcept nogil      # 29 bytes, IMF-fixdate
 

@@ -205,7 +205,18 @@ cdef int reactor_run(Reactor* reactor, int64_t budget_us) noexcept nogil:
             return total
         reactor_clock(reactor)
         if reactor.now_us >= stop:
+            reactor_nudge(reactor)
             return total
+
+
+cdef void reactor_nudge(Reactor* reactor) noexcept nogil:
+    """What waits for AGAIN is not seen by epoll: without this it would wait for the next tick."""
+    cdef itimerspec soon
+    if reactor.again != NULL:
+        memset(&soon, 0, sizeof(soon))
+        soon.it_interval.tv_nsec = 2 * TICK_MS * 1000000
+        soon.it_value.tv_nsec = 1
+        timerfd_settime(reactor.clockfd, 0, &soon, NULL)
 
 
 cdef const char* reactor_date(Reactor* reactor) noexcept nogil:

@@ -27,7 +27,7 @@ from gw._fast.plane cimport (
     LaneState, Plan, Pool, Service, SnapshotState,
 )
 from gw._fast.pool cimport POOL_FULL, POOL_NO_ADDRESS, pool_handshake, pool_open, pool_take
-from gw._fast.relay cimport RELAY_BAD, RELAY_BROKEN, RELAY_DONE, RELAY_MORE, RELAY_STALL, RELAY_TOO_LARGE, relay_down, relay_down_end, relay_up, rewind_up
+from gw._fast.relay cimport RELAY_BAD, RELAY_BROKEN, RELAY_DONE, RELAY_MORE, RELAY_STALL, RELAY_TOO_LARGE, next_piece, relay_down, relay_down_end, relay_up, rewind_up
 from gw._fast.shm cimport endpoint_begin, endpoint_failed, endpoint_ok
 from gw._fast.slab cimport Buf, buf_give, buf_take
 from gw._fast.stream cimport (
@@ -364,7 +364,7 @@ cdef void _send_request(Exchange* x) noexcept nogil:
     if x.flags & X_DONE_UP:
         code = RELAY_BROKEN if conn_send(origin, out.start, n) == SEND_ERROR else RELAY_DONE
     elif buf.start < buf.end:
-        code = relay_up(x, n, buf.data + buf.start, buf.end - buf.start, &used)
+        code = relay_up(x, n, buf.data + buf.start, next_piece(buf), &used)
         buf.start += used
     else:
         code = RELAY_BROKEN if conn_send(origin, out.start, n) == SEND_ERROR else RELAY_MORE
@@ -383,7 +383,7 @@ cdef void _pump_up(Exchange* x) noexcept nogil:
     cdef size_t want
     cdef int code
     if buf.start < buf.end:
-        code = relay_up(x, 0, buf.data + buf.start, buf.end - buf.start, &used)
+        code = relay_up(x, 0, buf.data + buf.start, next_piece(buf), &used)
         buf.start += used
         _up_moved(x, code)
         return
@@ -480,12 +480,12 @@ cdef void _origin_readable(Exchange* x) noexcept nogil:
     cdef uint32_t room = RX_SIZE
     cdef uint32_t have = 0
     cdef ssize_t n
-    if x.plan.n_response:
+    if x.plan.n_response and x.lane.reactor.slab.cap < RX_SIZE:
         room = x.lane.reactor.slab.cap      # it must fit the buffer that outlives a waiting step
     if x.answer_buf != NULL and not x.flags & X_ANSWERED:
         have = x.answer_buf.end
         base = x.answer_buf.data
-        room = x.answer_buf.cap
+        room = x.answer_buf.cap if x.answer_buf.cap - have < RX_SIZE else have + RX_SIZE
     n = conn_recv(origin, base + have, room - have)
     if n == RECV_AGAIN:
         return

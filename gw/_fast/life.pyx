@@ -11,7 +11,7 @@ from gw._fast.out cimport Out, out_init
 from gw._fast.plane cimport ACT_REDIRECT, BY_CLIENT, BY_GATEWAY, X_ANSWERED, X_CLOSE, X_DONE_UP, X_ENDED, X_EOF_OUT, X_UP_BROKEN, LaneState, Plan, Pool
 from gw._fast.pool cimport pool_drop, pool_give
 from gw._fast.record cimport record
-from gw._fast.relay cimport RELAY_DONE, swallow_up
+from gw._fast.relay cimport RELAY_BAD, RELAY_DONE, next_piece, swallow_up
 from gw._fast.shm cimport endpoint_end
 from gw._fast.slab cimport SPARES, Buf, buf_give
 from gw._fast.stream cimport BROKEN, SEND_ERROR, TX_SIZE, conn_send
@@ -162,12 +162,17 @@ cdef void _settle_body(Exchange* x) noexcept nogil:
     """Takes the rest of the request's body from what was read; if more is to come, the connection closes after the answer."""
     cdef Buf* buf = x.client.inbuf
     cdef uint32_t used = 0
+    cdef int code
     if x.flags & X_DONE_UP:
         return
-    if not x.up.fault and swallow_up(x, buf.data + buf.start, buf.end - buf.start, &used) == RELAY_DONE:
+    while not x.up.fault:
+        code = swallow_up(x, buf.data + buf.start, next_piece(buf), &used)
         buf.start += used
-        x.flags |= X_DONE_UP
-        return
+        if code == RELAY_DONE:
+            x.flags |= X_DONE_UP
+            return
+        if code == RELAY_BAD or buf.start == buf.end:
+            break
     buf.start = buf.end
     x.flags |= X_CLOSE
     x.client.lingers = 1

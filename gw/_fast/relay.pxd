@@ -2,6 +2,8 @@
 from libc.stdint cimport uint32_t
 
 from gw._fast.plane cimport Exchange
+from gw._fast.slab cimport Buf
+from gw._fast.stream cimport RX_SIZE
 
 
 cdef enum:                  # where a relay stands after a piece
@@ -12,9 +14,14 @@ cdef enum:                  # where a relay stands after a piece
     RELAY_BROKEN = -2       # the receiver is gone
     RELAY_TOO_LARGE = -3    # requests: more than the route takes
 
-# `head_n` bytes of head are already built at reactor.tx and leave with the piece. `used`: bytes of data that belonged to the body.
+# `head_n` bytes of head are already built at reactor.tx and leave with the piece. `used`: bytes of data that belonged to the body. n <= RX_SIZE.
 cdef int relay_up(Exchange* x, uint32_t head_n, const char* data, uint32_t n, uint32_t* used) noexcept nogil
 cdef int relay_down(Exchange* x, uint32_t head_n, const char* data, uint32_t n, uint32_t* used) noexcept nogil
 cdef int relay_down_end(Exchange* x, uint32_t head_n) noexcept nogil                 # BODY_EOF: the origin has closed
 cdef int swallow_up(Exchange* x, const char* data, uint32_t n, uint32_t* used) noexcept nogil   # the rest of a body nobody wants
 cdef void rewind_up(Exchange* x) noexcept nogil                                        # for another try
+
+
+cdef inline uint32_t next_piece(const Buf* buf) noexcept nogil:
+    """Unread bytes of a buffer, as many as one relay takes: a buffer for large heads holds more than reactor.tx has room to frame."""
+    return buf.end - buf.start if buf.end - buf.start < RX_SIZE else RX_SIZE

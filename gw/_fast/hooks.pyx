@@ -137,6 +137,8 @@ cdef const char* _keep(Exchange* x, bytes text) except NULL:
             raise MemoryError
         _move(&x.origin_edits, x.arena, x.arena_used, grown)
         _move(&x.client_edits, x.arena, x.arena_used, grown)
+        x.own.fields = _moved(x.own.fields, x.arena, x.arena_used, grown)
+        x.own.body = _moved(x.own.body, x.arena, x.arena_used, grown)
         x.arena = grown
         x.arena_cap = cap
     at = x.arena + x.arena_used
@@ -146,13 +148,15 @@ cdef const char* _keep(Exchange* x, bytes text) except NULL:
     return at
 
 
+cdef inline const char* _moved(const char* text, const char* start, uint32_t n, const char* to) noexcept nogil:
+    return to + (text - start) if start <= text < start + n else text
+
+
 cdef void _move(Edits* edits, const char* start, uint32_t n, const char* to) noexcept nogil:
     cdef uint32_t i
     for i in range(edits.n):
-        if start <= edits.items[i].name < start + n:
-            edits.items[i].name = to + (edits.items[i].name - start)
-        if start <= edits.items[i].value < start + n:
-            edits.items[i].value = to + (edits.items[i].value - start)
+        edits.items[i].name = _moved(edits.items[i].name, start, n, to)
+        edits.items[i].value = _moved(edits.items[i].value, start, n, to)
 
 
 cdef bytes _checked_name(str name):

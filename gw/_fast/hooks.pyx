@@ -20,7 +20,9 @@ from gw._fast.stream cimport clock_us
 
 cdef object _get_running_loop = asyncio.get_running_loop
 cdef frozenset FRAMING = frozenset(("connection", "content-length", "transfer-encoding", "host", "upgrade", "keep-alive", "te", "trailer", "proxy-connection", "date"))
-cdef enum: ARENA_FIRST = 512
+cdef enum:
+    ARENA_FIRST = 512
+    ANSWER_MAX = 196608         # an answer of our own leaves in one piece: this much of it, and our own fields, fit reactor.tx
 
 
 cdef class Response:
@@ -416,6 +418,8 @@ cdef class PythonStep(Step):
         response = answer
         body = response.body.encode() if isinstance(response.body, str) else response.body
         fields = _field_lines(response.headers)
+        if len(fields) + len(body) > ANSWER_MAX:
+            raise ValueError(f"policy {self.name}: fields and body of a Response hold at most {ANSWER_MAX} bytes; got {len(fields) + len(body)}")
         kept = _keep(x, fields + body)
         x.own.status = response.status
         x.own.fields = kept
@@ -468,7 +472,7 @@ cdef class Parked:
         else:
             try:
                 verdict = self.step._take(x, task.result(), self.may_answer)
-            except (TypeError, ValueError) as error:
+            except Exception as error:      # as in _call; a fault that passed here would leave the exchange waiting for ever
                 verdict = self.step._failed(x, error, self.may_answer)
         with nogil:
             exchange_resume(x, verdict)

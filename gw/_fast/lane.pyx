@@ -125,7 +125,8 @@ cdef void _pause(LaneState* lane) noexcept nogil:
     lane.paused = 1
     lane.stats.accept_pauses += 1
     while listener != NULL:
-        conn_read_off(listener.conn)
+        if not listener.closed:             # its connection's memory is another one's by now
+            conn_read_off(listener.conn)
         listener = listener.next
 
 

@@ -11,6 +11,7 @@ from gw._fast.llhttp cimport (
 
 cdef enum:
     METHOD_MAX = 128            # bytes; longer tokens are refused
+    NAME_MAX = 65535            # bytes; what Field.name_len can hold
     LEADING_LINES = 16          # bytes of CRLF tolerated before a request (RFC 9112 section 2.2)
 
 
@@ -33,10 +34,14 @@ cdef int _on_field(Parser* engine, const char* at, size_t n) noexcept nogil:
     if head.n_fields:
         field = &head.fields[head.n_fields - 1]
         if field.value == 0 and field.name + field.name_len == off:
+            if field.name_len + n > NAME_MAX:
+                return HPE_USER
             field.name_len = <uint16_t>(field.name_len + n)
             return 0
     if head.n_fields >= parser.max_fields:
         parser.full = 1
+        return HPE_USER
+    if n > NAME_MAX:
         return HPE_USER
     field = &head.fields[head.n_fields]
     head.n_fields += 1

@@ -8,6 +8,7 @@ from libc.errno cimport EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
+from posix.unistd cimport close
 
 from gw._fast.client cimport client_close, clients_reclaim
 from gw._fast.exchange cimport client_event, client_timeout
@@ -159,6 +160,7 @@ cdef void _on_accept(Conn* conn, uint32_t events) noexcept nogil:
                 return
             continue                    # the peer left before we came, or room was made
         if not _welcome(lane, listener, fd, &address):
+            close(fd)
             lane.stats.refused += 1
             _pause(lane)
             return

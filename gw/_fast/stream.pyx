@@ -149,7 +149,7 @@ cdef void _bury(Reactor* reactor) noexcept nogil:
         if conn.flags & AGAIN:              # still a link of that list, which takes it off first
             conn.next = reactor.graveyard
             reactor.graveyard = conn
-        elif reactor.n_spare < SPARE_CONNS:
+        elif reactor.n_spare < SPARES * SPARE_CONNS:
             conn.next = reactor.spare
             reactor.spare = conn
             reactor.n_spare += 1

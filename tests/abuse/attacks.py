@@ -145,6 +145,7 @@ async def slow_read(a: Attacker) -> None:
     table = Table(a.port)
 
     async def one() -> None:
+        await asyncio.sleep(random.random())
         start = time.monotonic()
         wire = await a.open(receive_buffer=4096)
         await a.send(wire, head("GET /big?n=5000000 HTTP/1.1"))

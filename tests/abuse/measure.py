@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 from dataclasses import dataclass
 
 from tests.abuse.attacks import ATTACKS
+from tests.faults.endpoint import Endpoint, FileEndpoint
 from tests.faults.load import Client, Result
 from tests.faults.rows import Bed
 from tests.wire.peers import ROOT, Peer, memory
@@ -16,7 +18,7 @@ CLEAN_RATE = 50  # requests/s of the clean client
 P99 = 0.25  # seconds
 GROWTH = 64 * 1024 * 1024  # bytes
 TIMEOUTS = {"head": 2.0, "idle": 2.0}  # seconds, as configured for these runs
-MARGIN = 1.5  # seconds a time-out may be late
+MARGIN = {"head": 1.5, "idle": 3.0}  # seconds a time-out may be late; a body's begins anew while kernel buffers still take bytes
 
 
 @dataclass
@@ -32,7 +34,8 @@ async def watch_memory(peer: Peer, sizes: list[int]) -> None:
 
 
 async def measure(name: str, kind: str = "gw", seconds: float = 10) -> Finding:
-    with Bed(kind).peer(workers=1, head_timeout=TIMEOUTS["head"], idle_timeout=TIMEOUTS["idle"], answer_timeout=3.0) as peer:
+    endpoint = FileEndpoint if name == "slow_read" and shutil.which("nginx") else Endpoint
+    with Bed(kind, endpoint=endpoint).peer(workers=1, head_timeout=TIMEOUTS["head"], idle_timeout=TIMEOUTS["idle"], answer_timeout=3.0) as peer:
         await Client(peer.port, CLEAN_RATE).run(0.5)
         pids, sizes = peer.pids(), [memory(peer.pids())]
         watcher = asyncio.ensure_future(watch_memory(peer, sizes))
@@ -57,6 +60,6 @@ def judge(name: str, result: Result, report: dict, growth: int, survived: bool) 
     holds = ATTACKS[name][1]
     if holds:
         figure += f"; held {report['longest']:.1f} s, {report['left']} left"
-        if report["left"] or report["longest"] > TIMEOUTS[holds] + MARGIN:
+        if report["left"] or report["longest"] > TIMEOUTS[holds] + MARGIN[holds]:
             problems.append(f"not shed by the {holds} time-out")
     return Finding(figure, problems)

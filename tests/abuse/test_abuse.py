@@ -13,5 +13,5 @@ from tests.abuse.measure import measure
 @pytest.mark.abuse
 @pytest.mark.parametrize("name", ATTACKS)
 def test_attack(name: str) -> None:
-    finding = asyncio.run(measure(name, seconds=5 if ATTACKS[name][1] else 2))
+    finding = asyncio.run(measure(name, seconds=6 if ATTACKS[name][1] else 2))
     assert not finding.problems, finding.figure

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from tests.wire.origin import free_port
 from tests.wire.peers import ROOT
@@ -114,6 +118,35 @@ class Endpoint:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+FILES = """
+daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log; {user}
+events {{ worker_connections 4000; }}
+http {{
+  access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  keepalive_requests 1000000; sendfile on;
+  server {{ listen 127.0.0.1:{port} backlog=4096; root {folder}; location / {{ return 200 hello; }} location = /big {{ try_files /blob =404; }} }}
+}}
+"""
+
+
+class FileEndpoint(Endpoint):
+    """nginx with a file of 5 MB at `/big`: where many large answers at once would keep a Python endpoint from serving anybody else."""
+
+    def start(self) -> FileEndpoint:
+        self.folder = Path(tempfile.mkdtemp(prefix="endpoint-"))
+        (self.folder / "blob").write_bytes(b"x" * 5_000_000)
+        (self.folder / "nginx.conf").write_text(FILES.format(folder=self.folder, port=self.port, user="user root;" if os.geteuid() == 0 else ""))
+        self.process = subprocess.Popen(["nginx", "-c", str(self.folder / "nginx.conf"), "-p", str(self.folder), "-e", str(self.folder / "error.log")])
+        return self
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.terminate()
+            self.process.wait()
+            self.process = None
+            shutil.rmtree(self.folder)
 
 
 if __name__ == "__main__":

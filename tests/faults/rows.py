@@ -47,10 +47,10 @@ def row(mark: str) -> Callable[[Fault], Fault]:
 class Bed:
     """Two endpoints and the means to put a proxy in front of them. `short` settings fit into a test run."""
 
-    def __init__(self, peer: str = "gw", short: bool = False) -> None:
+    def __init__(self, peer: str = "gw", short: bool = False, endpoint: type[Endpoint] = Endpoint) -> None:
         self.kind = peer
         self.short = short
-        self.endpoints = [Endpoint(), Endpoint()]
+        self.endpoints = [endpoint(), endpoint()]
 
     @contextmanager
     def peer(self, workers: int = 2, **more) -> Iterator[Peer]:

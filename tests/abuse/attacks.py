@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from tests.wire.aborts import UPGRADE
 from tests.wire.model import head
 from tests.wire.origin import Wire, connect
+from tests.wire.scenario import UPGRADE
 
 
 @dataclass

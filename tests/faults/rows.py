@@ -17,9 +17,9 @@ from pathlib import Path
 
 from tests.faults.endpoint import Endpoint
 from tests.faults.load import GET, Client, Result, connections
-from tests.wire.aborts import UPGRADE
 from tests.wire.origin import Wire, connect
 from tests.wire.peers import PEERS, Job, Peer, cpu_seconds, memory
+from tests.wire.scenario import UPGRADE
 
 RATE = 200
 

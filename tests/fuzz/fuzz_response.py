@@ -14,12 +14,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.fuzz.live import HANG, Bench, Violation, arguments, campaign, mutate  # the root must be on the path first
-from tests.wire.aborts import UPGRADE
 from tests.wire.model import head
 from tests.wire.origin import Wire, connect
 from tests.wire.responses import CASES
 from tests.wire.run import Reader
 from tests.wire.run_response import fresh
+from tests.wire.scenario import UPGRADE
 from tests.wire.strict import Malformed, Request, Response, take_response
 
 LARGEST = 20_000  # bytes of a case that is worth mutating

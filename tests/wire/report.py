@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.wire import run, run_response
-from tests.wire.aborts import SCENARIOS, run_scenario
 from tests.wire.cases import CASES
 from tests.wire.model import ORDER, Verdict
 from tests.wire.origin import Origin
 from tests.wire.peers import PEERS, Job, Peer
 from tests.wire.responses import CASES as RESPONSES
+from tests.wire.scenarios import SCENARIOS, run_scenario
 
 Result = tuple[str, str, str, Verdict]  # part, group, name, verdict
 

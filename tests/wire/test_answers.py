@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.wire.aborts import UPGRADE, Stage
 from tests.wire.model import head
 from tests.wire.origin import Wire, connect
 from tests.wire.peers import Gw, Job, Peer
 from tests.wire.run import Reader
+from tests.wire.scenario import UPGRADE, Stage
 from tests.wire.strict import Response
 
 SHORT = 1.0  # seconds, every time-out of the impatient gw

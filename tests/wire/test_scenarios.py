@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.wire.aborts import SCENARIOS, run_scenario
+from tests.wire.scenarios import SCENARIOS, run_scenario
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -208,7 +208,7 @@ reuse.add("408 on the idle connection", "9110 15.5.9", sized(), [PASS], late=rep
 reuse.add("answer before the request", "9112 9.3", sized(), [Got(OK), BAD], greeting=POISON)
 reuse.passes("100 behind the answer", "9112 9.3", sized() + reply("HTTP/1.1 100 Continue"))
 LONG = head("POST /r HTTP/1.1", "Content-Length: 600000")
-reuse.add("early answer, the origin closes", "9112 9.5", sized("Connection: close"), [PASS, BAD], request=LONG + b"x" * 600000, early=True, then="close")
+reuse.add("early answer, the origin closes", "9112 9.5", sized("Connection: close"), [PASS, BAD, CUT], request=LONG + b"x" * 600000, early=True, then="close")  # bytes it leaves unread become a reset that may overtake its answer
 reuse.add("early answer, the origin reads on", "9112 9.5", sized(), [PASS], request=LONG + b"x" * 600000, early=True, valid=True)
 reuse.add("early refusal of a body that never comes", "9112 9.5", reply("HTTP/1.1 401 X", "Content-Length: 5", body=HELLO), [Got(frozenset({401}), HELLO)], request=LONG, early=True, valid=True)
 reuse.add("early refusal of an announced body", "9110 10.1.1", reply("HTTP/1.1 401 X", "Content-Length: 5", body=HELLO), [Got(frozenset({401}), HELLO)], request=head("POST /r HTTP/1.1", "Expect: 100-continue", "Content-Length: 5"), early=True, valid=True)

@@ -9,7 +9,8 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from gw.config.model import Config
+from gw.config.model import Config, Listener, Route
+from gw.policy import Hooks
 from tests.documents import ROOT, Page, blocks
 
 TRIED = ["README.md", "docs/quickstart.md"]
@@ -106,3 +107,12 @@ def test_the_architecture_page_knows_every_room_and_module() -> None:
     rooms = [each.stem for each in (ROOT / "gw").iterdir() if each.stem not in ("__init__", "__main__", "__pycache__", "py")]
     modules = [file.stem for ending in ("pyx", "pxd", "py") for file in (ROOT / "gw" / "_fast").glob(f"*.{ending}") if file.stem != "__init__"]
     assert not [name for name in [*rooms, *modules] if f"`{name}`" not in text]
+
+
+def test_the_life_of_a_request_lists_the_hooks_and_names_real_functions() -> None:
+    text = (ROOT / "docs" / "life-of-a-request.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == [field.name for field in msgspec.structs.fields(Hooks)]
+    source = "\n".join(file.read_text() for file in (ROOT / "gw" / "_fast").glob("*.pyx"))
+    functions = set(re.findall(r"`(_?[a-z]+(?:_[a-z]+)+)`", text)) - {field.name for field in msgspec.structs.fields(Route)} - {field.name for field in msgspec.structs.fields(Listener)}
+    assert functions
+    assert not [name for name in functions if not re.search(rf"\b{name}\(", source)]

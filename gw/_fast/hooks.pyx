@@ -17,6 +17,7 @@ from gw._fast.headers cimport H_FORWARDED, H_X_FORWARDED_OTHER, TOKEN, Head, sam
 from gw._fast.plane cimport BY_GATEWAY, EDIT_ADD, EDIT_REMOVE, EDIT_SET, STEP_ANSWER, STEP_NEXT, STEP_PARK, Edits
 from gw._fast.step cimport Step
 from gw._fast.stream cimport clock_us
+from gw._fast.tls cimport Tls, tls_view
 
 cdef object _get_running_loop = asyncio.get_running_loop
 cdef frozenset FRAMING = frozenset(("connection", "content-length", "transfer-encoding", "host", "upgrade", "keep-alive", "te", "trailer", "proxy-connection", "date"))
@@ -240,6 +241,12 @@ cdef class Request:
     @property
     def scheme(self) -> str:
         return "https" if self.alive().secure else "http"
+
+    @property
+    def tls(self) -> Tls | None:
+        """The client's TLS connection and the identity it has proved; None without TLS. Made at every use: keep it if you need it twice."""
+        cdef void* ssl = self.alive().client.ssl
+        return tls_view(ssl) if ssl != NULL else None
 
     @property
     def client(self) -> str:

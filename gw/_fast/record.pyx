@@ -1,5 +1,5 @@
 from libc.stdint cimport int64_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, strlen
 
 from gw._fast.answer cimport R_CLIENT_CLOSED, reason_text
 from gw._fast.forward cimport client_address
@@ -9,8 +9,11 @@ from gw._fast.logbuf cimport LogBuf, log_commit, log_escape, log_ms, log_pending
 from gw._fast.plane cimport BY_CLIENT, BY_GATEWAY, BY_ORIGIN, X_TUNNEL, LaneState, Plan, Pool
 from gw._fast.shm cimport RouteStats
 from gw._fast.stream cimport clock_us
+from gw._fast.tls cimport tls_peer, tls_protocol
 
-cdef enum: LINE_FIXED = 2048        # names, numbers and punctuation of a line, with room to spare
+cdef enum:
+    LINE_FIXED = 2048       # names, numbers and punctuation of a line, with room to spare
+    PEER_MAX = 1024         # bytes of the name a client's certificate proves
 
 
 cdef void record(Exchange* x) noexcept nogil:
@@ -70,13 +73,17 @@ cdef void _write_line(Exchange* x, int64_t now) noexcept nogil:
     cdef uint32_t agent_len = _value_of(x, b"user-agent", 10, &agent)
     cdef uint32_t referer_len = _value_of(x, b"referer", 7, &referer)
     cdef uint32_t client_len = 0
+    cdef char peer[PEER_MAX]
+    cdef uint32_t peer_len = 0
     cdef char* line
     cdef char* p
     if path_len == 0:
         # The head was refused before its path was understood: what was sent, escaped.
         path = x.head.base + x.request.target.off
         path_len = x.request.target.len
-    line = log_reserve(log, LINE_FIXED + x.plan.name_len + 6 * (<size_t>path_len + x.query.len + agent_len + referer_len + x.request.method.len + x.host_len))
+    if x.secure:
+        peer_len = <uint32_t>tls_peer(x.client.ssl, peer, sizeof(peer))
+    line = log_reserve(log, LINE_FIXED + x.plan.name_len + 6 * (<size_t>path_len + x.query.len + agent_len + referer_len + x.request.method.len + x.host_len + peer_len))
     if line == NULL:
         return
     if log_pending(log) == 0:
@@ -96,6 +103,8 @@ cdef void _write_line(Exchange* x, int64_t now) noexcept nogil:
     p = log_u64(p, x.status)
     p = _outcome(x, p)
     p = _numbers(x, p, now)
+    if x.secure:
+        p = _connection(x, p, peer, peer_len)
     if agent_len:
         p = _field(p, b',"user_agent":"', 15, agent, agent_len)
     if referer_len:
@@ -150,3 +159,9 @@ cdef char* _numbers(Exchange* x, char* p, int64_t now) noexcept nogil:
         p = _text(p, b',"retries":', 11)
         p = log_u64(p, x.attempts - 1)
     return p
+
+
+cdef char* _connection(Exchange* x, char* p, const char* peer, uint32_t peer_len) noexcept nogil:
+    cdef const char* protocol = tls_protocol(x.client.ssl)
+    p = _field(p, b',"tls":"', 8, protocol, <uint32_t>strlen(protocol))
+    return _field(p, b',"tls_client":"', 15, peer, peer_len) if peer_len else p

@@ -74,3 +74,14 @@ cdef int tls_failure(void* ssl) noexcept nogil
 cdef int tls_error_text(void* ssl, char* out, int cap) noexcept nogil
 # After the handshake.
 cdef void tls_info(void* ssl, TlsInfo* info) noexcept nogil
+cdef const char* tls_protocol(void* ssl) noexcept nogil                       # TLSv1.2, TLSv1.3; never NULL
+# Whom the peer proved to be, for logs: its subject, without one its alternative names with commas between. Length, 0 when there is no verified certificate.
+cdef size_t tls_peer(void* ssl, char* out, size_t cap) noexcept nogil
+
+
+cdef class Tls:                 # TlsInfo as Python sees it
+    cdef readonly str protocol, cipher, alpn, name, subject, fingerprint, serial
+    cdef readonly list sans
+    cdef readonly bint resumed, verified, truncated
+
+cdef Tls tls_view(void* ssl)

@@ -1,6 +1,6 @@
 import os
 from collections.abc import Sequence
-from typing import Final, Literal, Self, TypedDict, final, type_check_only
+from typing import Final, Literal, Self, final
 
 OK: Final[int]
 WANT_READ: Final[int]
@@ -13,9 +13,13 @@ KEY_SIZE: Final[int]
 
 _Source = str | bytes | os.PathLike[str]
 
-@type_check_only
-class _Info(TypedDict):
-    """What is known of a connection after its handshake; `subject` to `serial` are set only when `verified`."""
+@final
+class Tls:
+    """What is known of a connection after its handshake. `subject` (RFC 2253) to `serial` are of the peer's certificate and empty unless `verified`.
+
+    `name`: server name the client asked for, in lower case. `sans`: `DNS:...`, `IP:...`, `email:...`, `URI:...`. `fingerprint`: SHA-256 of the
+    certificate in hex. `truncated`: the subject was too long and is empty, or some `sans` are left out.
+    """
 
     protocol: str
     cipher: str
@@ -88,4 +92,4 @@ class TlsSocket:
         """Kind of the failure behind ERROR."""
     def error(self) -> str:
         """Its reason as text."""
-    def info(self) -> _Info: ...
+    def info(self) -> Tls: ...

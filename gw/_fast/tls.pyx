@@ -4,7 +4,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset, strerror
+from libc.string cimport memcpy, memset, strerror, strlen
 
 from gw._fast.openssl cimport *
 from gw._fast.tls_context cimport TICKET_KEY_SIZE, TICKET_KEYS_MAX, Peer, State, client_context, context_state, dns_lower, server_context, set_ticket_keys
@@ -334,6 +334,30 @@ cdef void _copy(char* out, size_t cap, const char* text) noexcept nogil:
         snprintf(out, cap, "%s", text)
 
 
+cdef bint _proved(Conn* conn, X509* peer) noexcept nogil:
+    return peer != NULL and SSL_get_verify_mode(conn.ssl) & SSL_VERIFY_PEER != 0 and SSL_get_verify_result(conn.ssl) == X509_V_OK
+
+
+cdef const char* tls_protocol(void* ssl) noexcept nogil:
+    return SSL_get_version((<Conn*>ssl).ssl)
+
+
+cdef size_t tls_peer(void* ssl, char* out, size_t cap) noexcept nogil:
+    cdef Conn* conn = <Conn*>ssl
+    cdef X509* peer = SSL_get0_peer_certificate(conn.ssl)
+    cdef size_t n, i
+    if not _proved(conn, peer):
+        return 0
+    x509_name(X509_get_subject_name(peer), out, cap)
+    if out[0] == 0:
+        x509_sans(peer, out, cap)
+    n = strlen(out)
+    for i in range(n):
+        if out[i] == c"\n":
+            out[i] = c","
+    return n
+
+
 cdef void tls_info(void* ssl, TlsInfo* info) noexcept nogil:
     cdef Conn* conn = <Conn*>ssl
     cdef const unsigned char* alpn = NULL
@@ -349,7 +373,7 @@ cdef void tls_info(void* ssl, TlsInfo* info) noexcept nogil:
     if alpn_n < sizeof(info.alpn):
         memcpy(info.alpn, alpn, alpn_n)
     info.resumed = SSL_session_reused(conn.ssl)
-    if peer != NULL and SSL_get_verify_mode(conn.ssl) & SSL_VERIFY_PEER and SSL_get_verify_result(conn.ssl) == X509_V_OK:
+    if _proved(conn, peer):
         info.verified = 1
         # A name that does not fit is left empty: half of it could be somebody else's.
         info.truncated = not x509_name(X509_get_subject_name(peer), info.subject, sizeof(info.subject))
@@ -414,6 +438,33 @@ KEY_SIZE = TICKET_KEY_SIZE
 
 
 @cython.final
+cdef class Tls:
+    def __init__(self):
+        raise TypeError("a Tls is made from a connection")
+
+    def __repr__(self) -> str:
+        return f"<Tls {self.protocol} {self.cipher} {self.name or 'no name'}, client {self.subject or ', '.join(self.sans) if self.verified else 'unknown'}>"
+
+
+cdef Tls tls_view(void* ssl):
+    cdef TlsInfo info
+    cdef Tls view = Tls.__new__(Tls)
+    tls_info(ssl, &info)
+    view.protocol = (<bytes>info.protocol).decode()
+    view.cipher = (<bytes>info.cipher).decode()
+    view.alpn = (<bytes>info.alpn).decode()
+    view.name = (<bytes>info.name).decode("latin-1")
+    view.resumed = info.resumed
+    view.verified = info.verified
+    view.truncated = info.truncated
+    view.subject = (<bytes>info.subject).decode()
+    view.sans = (<bytes>info.sans).decode().splitlines()
+    view.fingerprint = (<bytes>info.fingerprint).decode()
+    view.serial = (<bytes>info.serial).decode()
+    return view
+
+
+@cython.final
 cdef class TlsSocket:
     cdef void* ssl          # owned
 
@@ -463,19 +514,5 @@ cdef class TlsSocket:
         cdef int n = tls_error_text(self.ssl, text, sizeof(text))
         return text[:n].decode("utf-8", "replace")
 
-    def info(self) -> dict:
-        cdef TlsInfo info
-        tls_info(self.ssl, &info)
-        return {
-            "protocol": (<bytes>info.protocol).decode(),
-            "cipher": (<bytes>info.cipher).decode(),
-            "alpn": (<bytes>info.alpn).decode(),
-            "name": (<bytes>info.name).decode("latin-1"),
-            "resumed": bool(info.resumed),
-            "verified": bool(info.verified),
-            "truncated": bool(info.truncated),
-            "subject": (<bytes>info.subject).decode(),
-            "sans": (<bytes>info.sans).decode().splitlines(),
-            "fingerprint": (<bytes>info.fingerprint).decode(),
-            "serial": (<bytes>info.serial).decode(),
-        }
+    def info(self) -> Tls:
+        return tls_view(self.ssl)

@@ -36,6 +36,8 @@ FIELDS = (
     Field("origin_ms", "11.201", "From the request's head sent to the head of the answer.", "the answer is the origin's"),
     Field("connect_ms", "0.402", "Time to connect to the endpoint, TLS included.", "a connection was opened"),
     Field("retries", "1", "Further endpoints tried.", "there were any"),
+    Field("tls", '"TLSv1.3"', "TLS version of the client's connection.", "the client speaks TLS"),
+    Field("tls_client", '"CN=alice,O=Example"', "Whom the client's certificate proves it to be: its subject, or else its alternative names.", "it showed one that passed"),
     Field("user_agent", '"curl/8.5.0"', "`User-Agent`.", "the request has one"),
     Field("referer", '"https://example.com/"', "`Referer`.", "the request has one"),
 )

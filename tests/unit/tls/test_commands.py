@@ -111,7 +111,7 @@ def test_s_server(certs: SimpleNamespace, flag: str, protocol: str) -> None:
             assert shake(tls, sock) == OK
             tls.send(b"GET / HTTP/1.0\r\n\r\n")
             assert b"HTTP/1.0 200 ok" in drain(tls, sock)
-            assert tls.info()["protocol"] == protocol
+            assert tls.info().protocol == protocol
             del tls
     finally:
         process.terminate()

@@ -93,7 +93,7 @@ def test_mistakes_towards_origins(options: dict[str, object], expected: str) -> 
 def test_ciphers_can_be_chosen(certs: SimpleNamespace) -> None:
     server = ServerContext([certs.a.pair], ciphers="ECDHE-ECDSA-CHACHA20-POLY1305")
     ours, _ = connect(server, trusting(certs.ca, maximum_version=ssl.TLSVersion.TLSv1_2), "a.example")
-    assert ours.tls.info()["cipher"] == "ECDHE-ECDSA-CHACHA20-POLY1305"
+    assert ours.tls.info().cipher == "ECDHE-ECDSA-CHACHA20-POLY1305"
 
 
 @pytest.mark.parametrize("cipher", ["AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA", "DHE-RSA-AES128-GCM-SHA256"])
@@ -132,8 +132,8 @@ def test_names_that_try_to_be_two_are_left_out(certs: SimpleNamespace, tmp_path:
     client = trusting(certs.ca)
     client.load_cert_chain(*sly.pair)
     ours, _ = connect(ServerContext([certs.a.pair], client_ca=certs.ca.cert), client, "a.example")
-    assert ours.tls.info()["sans"] == ["DNS:good.example"]
-    assert ours.tls.info()["truncated"]
+    assert ours.tls.info().sans == ["DNS:good.example"]
+    assert ours.tls.info().truncated
 
 
 def test_identities_that_do_not_fit_are_left_out_whole(certs: SimpleNamespace, tmp_path: Path) -> None:
@@ -143,11 +143,11 @@ def test_identities_that_do_not_fit_are_left_out_whole(certs: SimpleNamespace, t
     client = trusting(certs.ca)
     client.load_cert_chain(*big.pair)
     info = connect(ServerContext([certs.a.pair], client_ca=certs.ca.cert), client, "a.example")[0].tls.info()
-    assert info["verified"]
-    assert info["truncated"]
-    assert info["subject"] == ""
-    assert 20 < len(info["sans"]) < 100
-    assert info["sans"] == [f"DNS:{name}" for name in many[: len(info["sans"])]]
+    assert info.verified
+    assert info.truncated
+    assert info.subject == ""
+    assert 20 < len(info.sans) < 100
+    assert info.sans == [f"DNS:{name}" for name in many[: len(info.sans)]]
 
 
 def test_an_authority_in_the_middle_is_enough(certs: SimpleNamespace, tmp_path: Path) -> None:
@@ -155,4 +155,4 @@ def test_an_authority_in_the_middle_is_enough(certs: SimpleNamespace, tmp_path: 
     client = trusting(certs.ca)
     client.load_cert_chain(*leaf.pair)
     server = ServerContext([certs.a.pair], client_ca=leaf.cert)
-    assert connect(server, client, "a.example")[0].tls.info()["verified"]
+    assert connect(server, client, "a.example")[0].tls.info().verified

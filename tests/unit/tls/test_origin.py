@@ -29,7 +29,7 @@ def serve(cert: Cert, client: ClientContext, name: str, **options: object) -> tu
 def test_verified_connection(certs: SimpleNamespace, version: ssl.TLSVersion) -> None:
     ours, theirs = serve(certs.a, ClientContext(ca=certs.ca.cert), "a.example", maximum_version=version)
     info = ours.tls.info()
-    assert (info["name"], info["alpn"], info["verified"], info["subject"]) == ("a.example", "http/1.1", True, "CN=a.example")
+    assert (info.name, info.alpn, info.verified, info.subject) == ("a.example", "http/1.1", True, "CN=a.example")
     assert ours.tls.send(b"ping") == 4
     assert theirs.recv() == b"ping"
     theirs.tls.send(b"pong")
@@ -57,12 +57,12 @@ def test_verification(certs: SimpleNamespace, cert: str, name: str, reason: str 
     ours, _ = serve(getattr(certs, cert), ClientContext(ca=certs.ca.cert), name)
     if reason is None:
         assert ours.state == OK
-        assert ours.tls.info()["verified"]
+        assert ours.tls.info().verified
         return
     assert (ours.state, ours.tls.failure(), ours.tls.error()) == (ERROR, "certificate", f"certificate refused: {reason}")
     lax, _ = serve(getattr(certs, cert), ClientContext(verify=False), name)
     assert lax.state == OK
-    assert not lax.tls.info()["verified"]
+    assert not lax.tls.info().verified
 
 
 def test_the_common_name_is_not_believed(certs: SimpleNamespace) -> None:
@@ -125,7 +125,7 @@ def test_gw_to_gw(certs: SimpleNamespace, ticket_keys: list[bytes]) -> None:
     server = Ours(left, ServerContext([certs.a.pair], client_ca=certs.ca.cert, ticket_keys=ticket_keys))
     client = Ours(right, ClientContext(ca=certs.ca.cert, certificate=certs.client.pair), "a.example")
     shake(server, client)
-    assert server.tls.info()["verified"]
-    assert client.tls.info()["verified"]
+    assert server.tls.info().verified
+    assert client.tls.info().verified
     assert client.tls.send(b"over") == 4
     assert server.tls.recv(10) == b"over"

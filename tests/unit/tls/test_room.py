@@ -28,7 +28,7 @@ def test_a_listener_and_a_service_meet(certs: SimpleNamespace) -> None:
     ours, theirs = Ours(left, server), Ours(right, origin, "a.example")
     shake(ours, theirs)
     info = ours.tls.info()
-    assert (info["protocol"], info["alpn"], info["verified"]) == ("TLSv1.3", "http/1.1", True)
+    assert (info.protocol, info.alpn, info.verified) == ("TLSv1.3", "http/1.1", True)
 
 
 @pytest.mark.parametrize("tickets", [True, False])
@@ -153,4 +153,4 @@ def test_rotation_keeps_clients_resuming(certs: SimpleNamespace) -> None:
         assert tickets.rotate()
         server.set_ticket_keys(tickets.all())
         ours, theirs = connect(server, client, "a.example", session)
-        assert ours.tls.info()["resumed"]
+        assert ours.tls.info().resumed

@@ -5,9 +5,15 @@ from posix.unistd cimport close
 
 from gw._fast.plane cimport O_BUSY, O_CONNECT, O_HANDSHAKE, O_IDLE, sockaddr, socklen_t
 from gw._fast.shm cimport endpoint_connected
-from gw._fast.stream cimport CONN_ORIGIN, CONNECTING, PEER_EOF, REUSED, TLS_OPEN, TLS_READ_WRITES, conn_abort, conn_close, conn_new, conn_read_on, conn_watch
-from gw._fast.tls cimport TLS_ERROR, TLS_OK, TLS_WANT_WRITE, tls_connect, tls_handshake
+from gw._fast.stream cimport (
+    CONN_ORIGIN, CONNECTING, PEER_EOF, RECV_AGAIN, REUSED, TLS_OPEN, TLS_READ_WRITES, conn_abort, conn_close, conn_new, conn_read_on, conn_recv, conn_watch,
+)
+from gw._fast.tls cimport TLS_ERROR, TLS_OK, TLS_WANT_WRITE, tls_connect, tls_handshake, tls_pending
 from gw._fast.wheel cimport timer_off, timer_set
+
+cdef extern from "sys/epoll.h" nogil:
+    enum:
+        EPOLLIN
 
 cdef extern from "sys/socket.h" nogil:
     enum:
@@ -65,8 +71,15 @@ cdef void _forget(Conn* conn) noexcept nogil:
 
 
 cdef void _idle_event(Conn* conn, uint32_t events) noexcept nogil:
-    # Bytes, an end or an error between two exchanges: whatever it is, it is no answer to anything.
-    _forget(conn)
+    # Bytes, an end or an error between two exchanges: whatever it is, it is no answer to anything. Records of TLS itself are none of these.
+    if conn.ssl == NULL or not events & EPOLLIN or not _silent(conn):
+        _forget(conn)
+
+
+cdef bint _silent(Conn* conn) noexcept nogil:
+    """No byte of the origin waits inside OpenSSL or, now, in the socket."""
+    cdef char found
+    return conn_recv(conn, &found, 1) == RECV_AGAIN
 
 
 cdef Conn* pool_take(Pool* pool) noexcept nogil:
@@ -139,7 +152,7 @@ cdef int pool_handshake(Conn* conn) noexcept nogil:
 
 
 cdef void pool_give(Pool* pool, Conn* conn) noexcept nogil:
-    if pool.n_idle >= pool.max_idle or conn.out != NULL or conn.inbuf != NULL or conn.flags & PEER_EOF:
+    if pool.n_idle >= pool.max_idle or conn.out != NULL or conn.inbuf != NULL or conn.flags & PEER_EOF or (conn.ssl != NULL and tls_pending(conn.ssl) and not _silent(conn)):
         pool_drop(pool, conn, False)
         return
     conn.exchange = NULL

@@ -12,12 +12,13 @@ from gw.cli.console import Exit, err, out, show_problems
 from gw.cli.locate import config_path
 from gw.cli.show import written_at
 from gw.config import Loaded, load
-from gw.config import check as find_warnings
 from gw.errors import ConfigError, GatewayError, Problem
 
 
 def check(named: Path | None, ports: bool) -> Exit:
     """Print every problem of the config; warnings alone leave the exit code at 0."""
+    from gw.runtime import warnings as find_warnings
+
     path = config_path(named)
     loaded = load(path)
     problems = [*find_warnings(loaded), *compile_problems(loaded), *(port_problems(loaded) if ports else [])]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,16 +12,9 @@ from gw.config.model import Certificate, Config, ListenerTls, OriginTls
 from gw.config.node import join
 from gw.errors import Problem
 
-# Time left on a certificate at which its owner should have renewed it.
-RENEW_BEFORE = 14 * 86400
-# X509_V_FLAG_PARTIAL_CHAIN: a certificate may vouch for itself; the ssl module names it from Python 3.10 on.
-_SELF = ssl.VERIFY_X509_PARTIAL_CHAIN
-_EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED
-_NOT_YET = 9  # X509_V_ERR_CERT_NOT_YET_VALID
-
 
 def check_files(config: Config, base: Path) -> Iterator[Problem]:
-    """Unreadable files, keys that do not match, certificates out of date, folders that do not exist."""
+    """Unreadable files, keys that do not match, folders that do not exist. Dates and names of certificates: gw.tls."""
     for index, listener in whole(config.listeners):
         if listener.tls is not None:
             yield from _listener_tls(listener.tls, base, f"$.listeners[{index}].tls")
@@ -51,7 +43,7 @@ def tls_files(config: Config, base: Path) -> list[Path]:
 
 def _listener_tls(tls: ListenerTls, base: Path, pointer: str) -> Iterator[Problem]:
     for index, certificate in whole(tls.certificates):
-        yield from _certificate(certificate, base, f"{pointer}.certificates[{index}]", ssl.Purpose.SERVER_AUTH)
+        yield from _certificate(certificate, base, f"{pointer}.certificates[{index}]")
     if tls.client_certificates is not None:
         yield from _authorities(tls.client_certificates.ca, base, f"{pointer}.client_certificates.ca")
     if tls.ciphers is not None:
@@ -66,7 +58,7 @@ def _origin_tls(tls: OriginTls, base: Path, pointer: str) -> Iterator[Problem]:
     if tls.ca is not None:
         yield from _authorities(tls.ca, base, f"{pointer}.ca")
     if tls.certificate is not None:
-        yield from _certificate(tls.certificate, base, f"{pointer}.certificate", ssl.Purpose.CLIENT_AUTH)
+        yield from _certificate(tls.certificate, base, f"{pointer}.certificate")
     if not tls.verify:
         message = "whoever can reach the connection can pretend to be this service, because its certificate is not verified"
         yield Problem(message=message, pointer=f"{pointer}.verify", at_key=True, severity="warning", hint="name its authority in `ca` instead")
@@ -93,7 +85,7 @@ def _authorities(name: str, base: Path, pointer: str) -> Iterator[Problem]:
             yield Problem(message=f"'{name}' holds no certificate in PEM form", pointer=pointer)
 
 
-def _certificate(certificate: Certificate, base: Path, pointer: str, purpose: ssl.Purpose) -> Iterator[Problem]:
+def _certificate(certificate: Certificate, base: Path, pointer: str) -> Iterator[Problem]:
     if BROKEN in (certificate.cert, certificate.key):
         return
     unreadable = [*_unreadable(certificate.cert, base, f"{pointer}.cert"), *_unreadable(certificate.key, base, f"{pointer}.key")]
@@ -107,8 +99,6 @@ def _certificate(certificate: Certificate, base: Path, pointer: str, purpose: ss
     except ssl.SSLError as error:
         yield _bad_pair(certificate, base, pointer, error)
         return
-    if purpose is ssl.Purpose.SERVER_AUTH:
-        yield from _validity(context, certificate, base, f"{pointer}.cert")
 
 
 def _bad_pair(certificate: Certificate, base: Path, pointer: str, error: ssl.SSLError) -> Problem:
@@ -129,42 +119,6 @@ def _bad_pair(certificate: Certificate, base: Path, pointer: str, error: ssl.SSL
 
 def _holds(path: Path, marker: bytes) -> bool:
     return marker in path.read_bytes()
-
-
-def _validity(server: ssl.SSLContext, certificate: Certificate, base: Path, pointer: str) -> Iterator[Problem]:
-    """The dates, learnt from a handshake in memory in which the certificate vouches for itself."""
-    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.check_hostname = False
-    client.verify_flags |= _SELF
-    client.load_verify_locations(base / certificate.cert)
-    try:
-        shown = _handshake(server, client)
-    except ssl.SSLCertVerificationError as error:
-        words = {_EXPIRED: "has expired", _NOT_YET: "is not valid yet"}.get(error.verify_code, f"will be refused by clients: {error.verify_message}")
-        yield Problem(message=f"the certificate '{certificate.cert}' {words}", pointer=pointer, severity="warning")
-        return
-    except ssl.SSLError as error:
-        yield Problem(message=f"no handshake succeeds with the certificate '{certificate.cert}': {error.reason}", pointer=pointer, severity="warning")
-        return
-    left = ssl.cert_time_to_seconds(str(shown["notAfter"])) - time.time()
-    if left < RENEW_BEFORE:
-        yield Problem(message=f"the certificate '{certificate.cert}' expires in {int(left // 86400)} days, on {shown['notAfter']}", pointer=pointer, severity="warning")
-
-
-def _handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> dict[str, object]:
-    """The certificate that the server shows. Raises ssl.SSLError."""
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    sides = [client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True)]
-    waiting = list(sides)
-    # TLS 1.3 needs two turns of the client, TLS 1.2 three.
-    for _ in range(4):
-        for side in list(waiting):
-            try:
-                side.do_handshake()
-                waiting.remove(side)
-            except ssl.SSLWantReadError:
-                continue
-    return dict(sides[0].getpeercert() or {})
 
 
 def _written(config: Config, base: Path) -> Iterator[Problem]:

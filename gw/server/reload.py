@@ -18,10 +18,10 @@ from typing import Protocol
 from msgspec import Struct
 
 from gw._fast.shm import Segment
-from gw.config import Config, Loaded, check, encode
+from gw.config import Config, Loaded, encode
 from gw.errors import ConfigError, Problem
 from gw.observe import ErrorLog
-from gw.runtime import Snapshot, compile_snapshot
+from gw.runtime import Snapshot, compile_snapshot, warnings
 from gw.server import channel as messages
 from gw.server import notify
 from gw.server.slots import Child
@@ -211,7 +211,7 @@ class Reloader:
             owner.discovery.follow(old.hosts)
             raise loaded.placed(error) from None
         owner.discovery.follow(fresh.hosts)
-        for problem in check(loaded):
+        for problem in warnings(loaded):
             owner.log("warning", "config-problem", problem=str(problem))
 
     async def _prepare_all(self, fresh: Revision, opened: list[str]) -> None:

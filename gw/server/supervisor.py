@@ -23,10 +23,10 @@ from msgspec.structs import replace
 
 from gw import __version__
 from gw._fast.shm import Segment
-from gw.config import Config, Loaded, check, load, parse_bind
+from gw.config import Config, Loaded, load, parse_bind
 from gw.errors import ConfigError
 from gw.observe import open_error_log
-from gw.runtime import compile_snapshot
+from gw.runtime import compile_snapshot, warnings
 from gw.server import channel as messages
 from gw.server import limits, notify, pidfile, upgrade, worker
 from gw.server.control import Control
@@ -163,7 +163,7 @@ class Supervisor:
 
     async def _begin(self) -> None:
         """All that needs the loop and comes before the first worker."""
-        for problem in check(self.current.loaded):
+        for problem in warnings(self.current.loaded):
             self.log("warning", "config-problem", problem=str(problem))
         for number, action in self._signals().items():
             self.loop.add_signal_handler(number, action)
@@ -295,8 +295,13 @@ class Supervisor:
             return None
         return await self.reloader.reload(why)
 
+    def _share_ticket_keys(self) -> None:
+        worker.set_ticket_keys(self.current.config, self.current.snapshot, self.tickets.all())  # for workers yet to be born
+        self.workers.send(messages.NewTicketKeys(self.tickets.all()))
+
     def replaced(self) -> None:
-        """Another revision is in force: follow its files, write to its log."""
+        """Another revision is in force: follow its files, write to its log, bring keys up to date that changed while it was prepared."""
+        self._share_ticket_keys()
         if self.path and self.current.config.process.watch:
             self._watch.follow(watched(self.current.loaded, self.path))
         else:
@@ -318,8 +323,7 @@ class Supervisor:
             await asyncio.sleep(TICK)
             self.workers.look(time.monotonic())
             if self.tickets.rotate():
-                worker.set_ticket_keys(self.current.config, self.current.snapshot, self.tickets.all())  # for workers yet to be born
-                self.workers.send(messages.NewTicketKeys(self.tickets.all()))
+                self._share_ticket_keys()
 
     async def _mind_memory(self) -> None:
         """Connections can take a hundred megabytes in a second: the nearer the limit, the more often it is looked at."""

@@ -13,8 +13,6 @@ def made(tmp_path_factory):
     ca = make_ca(folder)
     make_cert(folder, ["a.example"], ca, label="good")
     make_cert(folder, ["b.example"], ca, label="other", key="rsa")
-    make_cert(folder, ["c.example"], None, label="expired", days=-1)
-    make_cert(folder, ["d.example"], ca, label="soon", days=5)
     openssl("pkey", "-in", folder / "good.key", "-aes128", "-passout", "pass:secret", "-out", folder / "locked.key")
     (folder / "broken.pem").write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
     return folder
@@ -67,16 +65,6 @@ def test_swapped_and_broken_files(made):
 
 def test_files_that_cannot_be_read(made):
     assert refused(made, cert="gone.pem", key=".")[:2] == [(5, 29, "cannot read 'gone.pem': No such file or directory"), (5, 44, "cannot read '.': Is a directory")]
-
-
-def test_an_expired_certificate_is_a_warning(made):
-    [warning] = check(loaded(made, cert="expired.pem", key="expired.key"))
-    assert str(warning) == f"{made}/gw.yaml:5:29: warning: the certificate 'expired.pem' has expired"
-
-
-def test_a_certificate_that_expires_soon_is_a_warning(made):
-    [warning] = check(loaded(made, cert="soon.pem", key="soon.key"))
-    assert "the certificate 'soon.pem' expires in 4 days, on " in warning.message
 
 
 def test_paths_start_from_the_folder_of_the_config(made, tmp_path, monkeypatch):

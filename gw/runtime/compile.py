@@ -156,22 +156,22 @@ def _endpoint(name: str, endpoint: Endpoint, address: Address, tls: OriginTls | 
         "key": endpoint.address,
         "log_key": endpoint.address.replace("\\", "").replace('"', "").encode(),
         "weight": endpoint.weight,
-        "host": _authority(address),
+        "host": _authority(address, tls is not None),
         "addresses": _literal(address),
         "tls": context if tls else None,
         "tls_key": (tls.verify, tls.ca, tls.name, tls.certificate and (tls.certificate.cert, tls.certificate.key), id(context)) if tls else None,
-        "tls_name": (tls.name or address.host) if tls else "",
+        "tls_name": (tls.name or address.host).rstrip(".") if tls else "",  # the root's dot is no part of SNI or of certificates (RFC 6066 section 3)
         "proxy": PROXY[service.proxy_protocol],
         "slot": slot,
     }
 
 
-def _authority(address: Address) -> str:
+def _authority(address: Address, secure: bool) -> str:
     """Host for an origin; the default port is left out (RFC 9110 section 7.2)."""
     if address.kind == "unix":
         return "localhost"
     host = f"[{address.host}]" if ":" in address.host else address.host
-    return host if address.port == (443 if address.tls else 80) else f"{host}:{address.port}"
+    return host if address.port == (443 if secure else 80) else f"{host}:{address.port}"
 
 
 def _literal(address: Address) -> list[tuple[str, int]]:

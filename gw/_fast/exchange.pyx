@@ -27,7 +27,7 @@ from gw._fast.plane cimport (
     LaneState, Plan, Pool, Service, SnapshotState,
 )
 from gw._fast.pool cimport POOL_FULL, POOL_NO_ADDRESS, pool_handshake, pool_open, pool_take
-from gw._fast.relay cimport RELAY_BAD, RELAY_BROKEN, RELAY_DONE, RELAY_MORE, RELAY_STALL, RELAY_TOO_LARGE, next_piece, relay_down, relay_down_end, relay_up, rewind_up
+from gw._fast.relay cimport RELAY_BAD, RELAY_BROKEN, RELAY_DONE, RELAY_MORE, RELAY_STALL, RELAY_TOO_LARGE, keep_answer, next_piece, relay_down, relay_down_end, relay_up, rewind_up
 from gw._fast.shm cimport endpoint_begin, endpoint_failed, endpoint_ok
 from gw._fast.slab cimport Buf, buf_give, buf_take
 from gw._fast.stream cimport (
@@ -41,7 +41,7 @@ from gw._fast.wheel cimport timer_off, timer_set
 cdef enum:
     RETRY_COST = 1000
     RETRY_EARNED = 200              # one retry for five requests: the budget of DESIGN section 10
-    RETRY_MOST = 20000              # tokens a service can save up
+    RETRY_MOST = 100000             # tokens a service can save up: what is in flight when an endpoint freezes may all go elsewhere
 
 
 cdef void client_event(Conn* client, uint32_t events) noexcept nogil:
@@ -263,6 +263,10 @@ cdef void _start_origin(Exchange* x, uint8_t reason) noexcept nogil:
                 conn = pool_open(pool, origin_event, origin_timeout, x.plan.connect_ms, &error)
         if conn != NULL:
             break
+        if error > 0 and x.addresses + 1 < <int>pool.n_addresses:
+            x.addresses += 1
+            continue
+        x.addresses = 0
         x.tried |= pick_bit(x.choice)
         x.attempts += 1
         if error == POOL_NO_ADDRESS:
@@ -332,8 +336,15 @@ cdef void _origin_opening(Exchange* x) noexcept nogil:
 
 
 cdef void _origin_unreachable(Exchange* x, uint8_t reason) noexcept nogil:
-    """No byte of the request left: any method may try another endpoint."""
+    """No byte of the request left: any method may try another address of the endpoint, then another endpoint."""
     cdef Service* service = x.plan.service
+    if x.addresses + 1 < <int>service.pools[x.choice].n_addresses:
+        x.addresses += 1
+        x.attempts -= 1
+        drop_origin(x, False)
+        _start_origin(x, reason)
+        return
+    x.addresses = 0
     endpoint_failed(service.pools[x.choice].state, x.lane.reactor.now_ms, service.fails, service.eject_ms)
     x.tried |= pick_bit(x.choice)
     drop_origin(x, False)
@@ -506,10 +517,10 @@ cdef void _answer_more(Exchange* x, char* base, uint32_t end) noexcept nogil:
     while True:
         code = response_feed(&x.answer_parser, base, end, x.lane.reactor.slab.cap - 1, &x.answer)
         if code == H1_MORE:
-            _keep_answer(x, base, end)
+            if not keep_answer(x, base, end):
+                refuse(x, R_ORIGIN_HEAD_TOO_LARGE)
             return
         if code == H1_BAD:
-            drop_origin(x, True)
             refuse(x, R_ORIGIN_HEAD_TOO_LARGE if x.answer.fault in (FAULT_HEAD_SIZE, FAULT_FIELD_COUNT) else R_ORIGIN_MALFORMED)
             return
         if x.answer.status >= 200 or x.answer.status == 101:
@@ -524,19 +535,6 @@ cdef void _answer_more(Exchange* x, char* base, uint32_t end) noexcept nogil:
                 x.answer_buf.end = 0
             return
     _answer_begin(x, base, end)
-
-
-cdef void _keep_answer(Exchange* x, char* base, uint32_t end) noexcept nogil:
-    """Part of a head: it must outlive the read buffer. It may already lie in the kept one, behind an interim answer."""
-    if x.answer_buf == NULL:
-        x.answer_buf = buf_take(&x.lane.reactor.slab)
-        if x.answer_buf == NULL or end > x.answer_buf.cap:
-            drop_origin(x, True)
-            refuse(x, R_ORIGIN_HEAD_TOO_LARGE)
-            return
-    if x.answer_buf.data != base:
-        memmove(x.answer_buf.data, base, end)
-    x.answer_buf.end = end
 
 
 cdef bint _interim(Exchange* x) noexcept nogil:
@@ -561,14 +559,16 @@ cdef void _answer_begin(Exchange* x, char* base, uint32_t end) noexcept nogil:
     if x.answer.status == 101:
         if not x.flags & X_UPGRADE or x.answer.upgrade_field < 0:
             x.by = 0
-            drop_origin(x, True)
             refuse(x, R_UNEXPECTED_UPGRADE)
             return
     response_framing(&x.answer, to_head, False)
     body_start(&x.down, x.answer.framing, x.answer.length)
     if x.plan.n_response:
         # A response step may wait: what was read moves to a buffer of the exchange.
-        _keep_answer(x, base, end)
+        if not keep_answer(x, base, end):
+            x.by = 0
+            refuse(x, R_ORIGIN_HEAD_TOO_LARGE)
+            return
         x.answer_head.base = x.answer_buf.data
         x.step = 0
         _answer_steps(x)
@@ -600,7 +600,6 @@ cdef void _answer_head(Exchange* x, char* rest, uint32_t n) noexcept nogil:
     response_head(x, &out)
     if out.full:
         x.by = 0
-        drop_origin(x, True)
         refuse(x, R_ORIGIN_HEAD_TOO_LARGE)
         return
     x.flags |= X_ANSWERED

@@ -73,6 +73,7 @@ cdef struct Body:               # where a body stands while it is relayed
     uint64_t left               # BODY_LENGTH: bytes missing; BODY_CHUNKED: bytes missing of the current chunk
     uint64_t seen               # payload bytes so far
     uint32_t line               # BODY_CHUNKED: bytes of the current line (size line or trailers)
+    uint32_t extensions         # BODY_CHUNKED: bytes of chunk extensions so far
     uint8_t framing
     uint8_t state               # CHUNK_*
     uint8_t done
@@ -91,5 +92,6 @@ cdef int chunked_feed(Body* body, const char* data, uint32_t n, uint32_t* used, 
 cdef enum:
     TRAILER_MAX = 8192          # bytes of a trailer section
     CHUNK_LINE_MAX = 4096       # bytes of a chunk's size line with its extensions
+    EXTENSIONS_MAX = 16384      # bytes of extensions in a whole body: nobody uses them but attackers
 
 cdef bint host_valid(const char* text, uint32_t n, char* lower, uint32_t* lower_len) noexcept nogil   # RFC 9110 section 7.2; lower: n bytes, no port, no trailing dot

@@ -446,6 +446,7 @@ cdef void body_start(Body* body, uint8_t framing, uint64_t length) noexcept nogi
     body.left = length if framing == BODY_LENGTH else 0
     body.seen = 0
     body.line = 0
+    body.extensions = 0
     body.state = CHUNK_SIZE
     body.fault = FAULT_NONE
     body.done = 1 if framing == BODY_NONE else 0
@@ -516,7 +517,8 @@ cdef int chunked_feed(Body* body, const char* data, uint32_t n, uint32_t* used, 
                 return _bad(body, FAULT_CHUNK)
         elif body.state <= CHUNK_ESCAPE:
             body.line += 1
-            if body.line > CHUNK_LINE_MAX or not _extension_byte(body, c):
+            body.extensions += 1
+            if body.line > CHUNK_LINE_MAX or body.extensions > EXTENSIONS_MAX or not _extension_byte(body, c):
                 return _bad(body, FAULT_CHUNK)
         elif body.state == CHUNK_SIZE_LF:
             if c != c"\n":

@@ -13,14 +13,15 @@ from posix.unistd cimport close
 from gw._fast.client cimport client_close, clients_reclaim
 from gw._fast.exchange cimport client_event, client_timeout
 from gw._fast.life cimport exchange_abort, exchange_free_spares, exchange_tunnel_ended
-from gw._fast.answer cimport R_DRAINING
+from gw._fast.answer cimport R_DRAINING, R_OVERLOADED
 from gw._fast.forward cimport address_trusted
 from gw._fast.hooks cimport hooks_release
 from gw._fast.logbuf cimport LOG_BATCH, LOG_MIN, log_count_into, log_flush, log_free, log_new, log_pending, log_set_fd
 from gw._fast.pick cimport picker_init
-from gw._fast.plane cimport BY_GATEWAY, C_HANDSHAKE, C_IDLE, C_PROXY, Exchange, Listener, Pool, Service, SnapshotState, sockaddr, sockaddr_storage, socklen_t
+from gw._fast.plane cimport BY_GATEWAY, C_HANDSHAKE, C_HEAD, C_IDLE, C_PROXY, Exchange, Listener, Pool, Service, SnapshotState, sockaddr, sockaddr_storage, socklen_t
 from gw._fast.pool cimport pool_clear, pool_free, pool_new
 from gw._fast.shm cimport shm_endpoint, shm_route, shm_share, shm_worker
+from gw._fast.slab cimport slab_clear
 from gw._fast.stream cimport CONN_CLIENT, CONN_LISTENER, Conn, conn_close, conn_new, conn_read_off, conn_read_on, reactor_free, reactor_init, reactor_run
 from gw._fast.tls cimport ClientContext, ServerContext, tls_accept
 from gw._fast.wheel cimport timer_set
@@ -58,6 +59,9 @@ cdef extern from "arpa/inet.h" nogil:
     int inet_pton(int family, const char* text, void* out)
     uint16_t ntohs(uint16_t value)
     uint16_t htons(uint16_t value)
+
+cdef extern from "malloc.h" nogil:
+    int malloc_trim(size_t pad)
 
 cdef extern from *:
     """
@@ -105,7 +109,7 @@ cdef bint _welcome(LaneState* lane, Listener* listener, int fd, sockaddr_storage
     listener.n_conns += 1
     lane.stats.accepted += 1
     if listener.proxy_in:
-        if not conn.trusted:
+        if not conn.trusted and not listener.is_unix:       # the mode of a Unix socket says who may speak
             client_close(conn)
             return True
         conn.state = C_PROXY
@@ -186,7 +190,7 @@ cdef void _sweep(LaneState* lane) noexcept nogil:
     lane.stats.idle_origins = idle
     lane.stats.buffer_bytes = lane.reactor.slab.n_taken * lane.reactor.slab.cap
     lane.stats.accept_paused = lane.paused
-    if lane.paused and not lane.draining:
+    if lane.paused and not lane.draining and not lane.shedding:
         _resume_accepts(lane)
 
 
@@ -448,9 +452,28 @@ cdef class Lane:
         return self.state.n_exchanges + fresh
 
     def shed(self, on: bool) -> None:
-        """Answer new requests with 503 overloaded, or stop doing so."""
+        """Near the memory limit: new requests get 503 overloaded, nothing is accepted, idle and half-read connections close, free memory goes back."""
+        cdef Conn* conn = self.state.clients.next
+        cdef Conn* following
         self.state.shedding = on
         self.state.stats.shedding = on
+        if not on:
+            if not self.state.draining:
+                _resume_accepts(self.state)
+            return
+        _pause(self.state)
+        while conn != &self.state.clients:
+            following = conn.next
+            if conn.state == C_HEAD and conn.exchange != NULL:
+                exchange_abort(<Exchange*>conn.exchange, BY_GATEWAY, R_OVERLOADED)
+            elif conn.exchange == NULL and conn.out == NULL:
+                client_close(conn)
+            conn = following
+        exchange_free_spares(self.state.spare)
+        self.state.spare = NULL
+        self.state.n_spare = 0
+        slab_clear(&self.state.reactor.slab)
+        malloc_trim(0)
 
     def abort(self) -> None:
         """Close everything that is open."""

@@ -278,6 +278,7 @@ cdef struct Exchange:
     uint8_t by                  # BY_*
     uint8_t reason
     uint8_t attempts            # endpoints tried
+    uint8_t addresses           # of the endpoint's addresses: tried without success
     uint8_t detail              # errno or fault for the log
     int16_t path_code           # PATH_E_* when the path was refused
     int16_t choice              # endpoint picked, -1

@@ -25,3 +25,5 @@ cdef void rewind_up(Exchange* x) noexcept nogil                                 
 cdef inline uint32_t next_piece(const Buf* buf) noexcept nogil:
     """Unread bytes of a buffer, as many as one relay takes: a buffer for large heads holds more than reactor.tx has room to frame."""
     return buf.end - buf.start if buf.end - buf.start < RX_SIZE else RX_SIZE
+# What was read of an answer outlives the read buffer; it may already lie in the kept one, behind an interim answer. False: it does not fit.
+cdef bint keep_answer(Exchange* x, const char* base, uint32_t n) noexcept nogil

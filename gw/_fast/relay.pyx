@@ -157,3 +157,14 @@ cdef void rewind_up(Exchange* x) noexcept nogil:
         x.flags &= ~X_DONE_UP
         x.client.inbuf.start = x.request.head_len
         body_start(&x.up, x.request.framing, x.request.length)
+
+
+cdef bint keep_answer(Exchange* x, const char* base, uint32_t n) noexcept nogil:
+    if x.answer_buf == NULL:
+        x.answer_buf = buf_take(&x.lane.reactor.slab)
+    if x.answer_buf == NULL or n > x.answer_buf.cap:
+        return False
+    if x.answer_buf.data != base:
+        memmove(x.answer_buf.data, base, n)
+    x.answer_buf.end = n
+    return True

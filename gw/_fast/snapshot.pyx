@@ -106,7 +106,7 @@ cdef class Snapshot:
             service.retries = given["retries"]
             service.fails = given["fails"]
             service.eject_ms = given["eject_ms"]
-            service.retry_tokens = 10000
+            service.retry_tokens = 100000
             service.host_mode = HOSTS[given["host_mode"]]
             text = given["host_text"].encode()
             service.host_text = self._hold(text)

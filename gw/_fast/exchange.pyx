@@ -5,8 +5,8 @@ from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.string cimport memcpy, memmove
 
 from gw._fast.answer cimport (
-    R_AMBIGUOUS_PATH, R_BODY_TIMEOUT, R_BODY_TOO_LARGE, R_CLIENT_CLOSED, R_CLIENT_IDLE, R_CONNECT_FAILED, R_CONNECT_REFUSED, R_CONNECT_TIMEOUT, R_DNS_FAILED, R_HEAD_TIMEOUT, R_INTERNAL,
-    R_MALFORMED_BODY, R_NONE, R_NO_ENDPOINT, R_ORIGIN_BODY_MALFORMED, R_ORIGIN_CLOSED, R_ORIGIN_CUT, R_ORIGIN_HEAD_TOO_LARGE, R_ORIGIN_IDLE, R_ORIGIN_MALFORMED,
+    R_AMBIGUOUS_PATH, R_BODY_TIMEOUT, R_BODY_TOO_LARGE, R_CLIENT_CLOSED, R_CLIENT_IDLE, R_CONNECT_FAILED, R_CONNECT_REFUSED, R_CONNECT_TIMEOUT, R_DNS_FAILED, R_HEAD_TIMEOUT,
+    R_INTERNAL, R_MALFORMED_BODY, R_NONE, R_NO_ENDPOINT, R_ORIGIN_BODY_MALFORMED, R_ORIGIN_CLOSED, R_ORIGIN_CUT, R_ORIGIN_HEAD_TOO_LARGE, R_ORIGIN_IDLE, R_ORIGIN_MALFORMED,
     R_ORIGIN_TIMEOUT, R_OVERLOADED, R_POOL_FULL, R_TLS_CERTIFICATE, R_TLS_FAILED, R_UNEXPECTED_UPGRADE,
 )
 from gw._fast.client cimport client_read_ahead, client_close, client_drain_unwanted, client_greet, client_leave, clients_reclaim
@@ -14,25 +14,27 @@ from gw._fast.decide cimport allow_upgrade, classify_method, exchange_route, fau
 from gw._fast.forward cimport choose_framing, interim_head, request_head, response_head
 from gw._fast.greet cimport proxy_header
 from gw._fast.h1 cimport (
-    BODY_EOF, BODY_LENGTH, BODY_NONE, FAULT_CHUNK, FAULT_FIELD_COUNT, FAULT_HEAD_SIZE, H1_BAD, H1_DONE, H1_MORE, MSG_EXPECT, MSG_KEEP_ALIVE, MSG_UPGRADE, body_start,
-    head_start, request_feed, response_feed, response_framing,
+    BODY_EOF, BODY_LENGTH, BODY_NONE, FAULT_CHUNK, FAULT_FIELD_COUNT, FAULT_HEAD_SIZE, H1_BAD, H1_DONE, H1_MORE, MSG_EXPECT, MSG_KEEP_ALIVE, MSG_UPGRADE, body_start, head_start,
+    request_feed, response_feed, response_framing,
 )
 from gw._fast.headers cimport MAX_FIELDS
 from gw._fast.life cimport answer_own, answer_plan, client_gone, drop_origin, exchange_abort, exchange_finish, exchange_new, refuse
 from gw._fast.out cimport Out, out_init
 from gw._fast.pick cimport pick, pick_bit
 from gw._fast.plane cimport (
-    ACT_FORWARD, BY_CLIENT, BY_ORIGIN, C_BUSY, C_FLUSH, C_HANDSHAKE, C_HEAD, C_IDLE, C_LINGER, C_PROXY, O_BUSY, O_CONNECT, O_HANDSHAKE, STEP_ANSWER, STEP_PARK,
-    X_ANSWERED, X_CLOSE, X_DONE_UP, X_FRESH, X_HEAD_REQUEST, X_HEAD_TIMED, X_IDEMPOTENT, X_PARKED, X_PARKED_DOWN, X_SENT, X_TUNNEL, X_UPGRADE, X_UP_BROKEN, X_UP_DROPPED,
-    LaneState, Plan, Pool, Service, SnapshotState,
+    ACT_FORWARD, BY_CLIENT, BY_ORIGIN, C_BUSY, C_FLUSH, C_HANDSHAKE, C_HEAD, C_IDLE, C_LINGER, C_PROXY, O_BUSY, O_CONNECT, O_HANDSHAKE, STEP_ANSWER, STEP_PARK, X_ANSWERED,
+    X_CLOSE, X_DONE_UP, X_FRESH, X_HEAD_REQUEST, X_HEAD_TIMED, X_IDEMPOTENT, X_PARKED, X_PARKED_DOWN, X_SENT, X_TUNNEL, X_UPGRADE, X_UP_BROKEN, X_UP_DROPPED, LaneState, Plan,
+    Pool, Service, SnapshotState,
 )
 from gw._fast.pool cimport POOL_FULL, POOL_NO_ADDRESS, pool_handshake, pool_open, pool_take
-from gw._fast.relay cimport RELAY_BAD, RELAY_BROKEN, RELAY_DONE, RELAY_MORE, RELAY_STALL, RELAY_TOO_LARGE, keep_answer, next_piece, relay_down, relay_down_end, relay_up, rewind_up
+from gw._fast.relay cimport (
+    RELAY_BAD, RELAY_BROKEN, RELAY_DONE, RELAY_MORE, RELAY_STALL, RELAY_TOO_LARGE, keep_answer, next_piece, relay_down, relay_down_end, relay_up, rewind_up,
+)
 from gw._fast.shm cimport endpoint_begin, endpoint_failed, endpoint_ok
 from gw._fast.slab cimport Buf, buf_give, buf_take
 from gw._fast.stream cimport (
-    CONN_DEAD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, PEER_EOF, READ_ON, RECV_AGAIN, RECV_EOF, REUSED, RX_SIZE, SEND_DONE, SEND_ERROR, TX_SIZE, Reactor, clock_us, conn_again, conn_connected, conn_flush, conn_read_off,
-    conn_read_on, conn_recv, conn_send, conn_unwatch, conn_watch, reactor_nudge,
+    CONN_DEAD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, PEER_EOF, READ_ON, RECV_AGAIN, RECV_EOF, REUSED, RX_SIZE, SEND_DONE, SEND_ERROR, TX_SIZE, Reactor, clock_us, conn_again,
+    conn_connected, conn_flush, conn_read_off, conn_read_on, conn_recv, conn_send, conn_unwatch, conn_watch, reactor_nudge,
 )
 from gw._fast.tls cimport TLS_ERROR, TLS_FAIL_CERTIFICATE, TLS_OK, tls_failure
 from gw._fast.tunnel cimport tunnel_begin

@@ -132,7 +132,8 @@ cdef int head_find_id(const Head* head, uint8_t id, uint32_t start) noexcept nog
 
 
 # RFC 9110 section 6.5.1: nothing that modifies, authenticates or describes the message already acted upon, in lower case, comma-separated.
-cdef char* NO_TRAILERS = (b",content-encoding,content-type,content-range,authorization,cookie,cache-control,max-forwards,pragma,range,if-match,if-none-match,if-modified-since,if-unmodified-since,if-range,"
+cdef char* NO_TRAILERS = (b",content-encoding,content-type,content-range,authorization,cookie,"
+                          b"cache-control,max-forwards,pragma,range,if-match,if-none-match,if-modified-since,if-unmodified-since,if-range,"
                           b"www-authenticate,proxy-authenticate,proxy-authorization,set-cookie,age,expires,location,retry-after,vary,warning,")
 
 

@@ -6,6 +6,7 @@ from typing import Any, final
 from typing_extensions import disjoint_base
 
 from gw._fast.step import Step
+from gw._fast.tls import Tls
 
 @disjoint_base
 class Response:
@@ -54,6 +55,10 @@ class Request:
     @property
     def id(self) -> str:
         """The request id, as in the access log and towards the origin."""
+
+    @property
+    def tls(self) -> Tls | None:
+        """What is known of the client's TLS connection, its verified certificate included; None on a plain connection."""
 
     @property
     def method(self) -> str:

@@ -190,7 +190,7 @@ cdef void _sweep(LaneState* lane) noexcept nogil:
     lane.stats.idle_origins = idle
     lane.stats.buffer_bytes = lane.reactor.slab.n_taken * lane.reactor.slab.cap
     lane.stats.accept_paused = lane.paused
-    if lane.paused and not lane.draining and not lane.shedding:
+    if lane.paused and not lane.draining:
         _resume_accepts(lane)
 
 
@@ -452,16 +452,13 @@ cdef class Lane:
         return self.state.n_exchanges + fresh
 
     def shed(self, on: bool) -> None:
-        """Near the memory limit: new requests get 503 overloaded, nothing is accepted, idle and half-read connections close, free memory goes back."""
+        """Near the memory limit: new requests get 503 overloaded, idle and half-read connections close, free memory goes back."""
         cdef Conn* conn = self.state.clients.next
         cdef Conn* following
         self.state.shedding = on
         self.state.stats.shedding = on
         if not on:
-            if not self.state.draining:
-                _resume_accepts(self.state)
             return
-        _pause(self.state)
         while conn != &self.state.clients:
             following = conn.next
             if conn.state == C_HEAD and conn.exchange != NULL:

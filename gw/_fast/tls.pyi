@@ -21,6 +21,7 @@ class Tls:
     certificate in hex. `truncated`: the subject was too long and is empty, or some `sans` are left out.
     """
 
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
     protocol: str
     cipher: str
     alpn: str

@@ -1,8 +1,8 @@
 from gw._fast.plane cimport C_TUNNEL, O_TUNNEL, X_TUNNEL
 from gw._fast.slab cimport Buf
 from gw._fast.stream cimport (
-    EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, PEER_EOF, READ_ON, RECV_AGAIN, RECV_EOF, RX_SIZE, SEND_DONE, SEND_ERROR, SEND_QUEUED, Conn, conn_flush, conn_read_off, conn_read_on, conn_recv, conn_send, conn_send2,
-    conn_shut, conn_unwatch, conn_watch,
+    EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, PEER_EOF, READ_ON, RECV_AGAIN, RECV_EOF, RX_SIZE, SEND_DONE, SEND_ERROR, SEND_QUEUED, Conn, conn_flush, conn_read_off, conn_read_on,
+    conn_recv, conn_send, conn_send2, conn_shut, conn_unwatch, conn_watch,
 )
 from gw._fast.wheel cimport timer_off, timer_set
 

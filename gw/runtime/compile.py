@@ -16,7 +16,7 @@ from gw.config import Config, parse_bind, parse_endpoint
 from gw.config.address import Address
 from gw.config.model import Endpoint, Listener, OriginTls, Route, Service, Timeouts
 from gw.errors import REASONS, ConfigError, Problem
-from gw.router import RouteMatch, Table, compile_routes, parse_template
+from gw.router import RouteMatch, compile_routes, parse_template
 from gw.runtime.steps import StepBuilder
 from gw.tls import client_context, server_context
 
@@ -27,11 +27,10 @@ BALANCE = {"round-robin": 0, "least-request": 1}
 PROXY = {"off": 0, "v1": 1, "v2": 2}
 
 
-def compile_snapshot(config: Config, revision: int, segment: Segment, base: Path, previous: Snapshot | None = None, ticket_keys: list[bytes] | None = None) -> Snapshot:
+def compile_snapshot(config: Config, revision: int, segment: Segment, base: Path, ticket_keys: list[bytes] | None = None) -> Snapshot:
     """Everything workers need to run this config. Raises ConfigError with all problems found, pointers unresolved.
 
-    `ticket_keys` are shared by all workers so that any of them resumes the sessions of any other. `previous` is compared for nothing
-    yet read twice: contexts and routers are built anew, so that a certificate that changed under its name is taken.
+    `ticket_keys` are shared by all workers so that any of them resumes the sessions of any other.
     """
     table = compile_routes(config.routes, config.path)
     steps = StepBuilder(config, base)

@@ -30,7 +30,7 @@ def main(path: Path) -> None:
         lane.reopen_log(os.open(config.access_log.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640))
     for index, listener in enumerate(config.listeners):
         lane.listen(_bound(listener.bind, listener.backlog), index)
-    loop.add_reader(lane.fileno(), lane.drain)
+    lane.join(loop)
     loop.add_signal_handler(signal.SIGTERM, loop.stop)
     loop.run_forever()
     lane.abort()

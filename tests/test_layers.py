@@ -33,7 +33,7 @@ FAST = [
     {"losers"},
     {"radix", "tls"},
     # wire
-    {"llhttp"},
+    {"llhttp", "uv"},
     {"h1", "stream"},
     {"greet", "probe"},
     # data plane

@@ -33,8 +33,8 @@ from gw._fast.relay cimport (
 from gw._fast.shm cimport endpoint_begin, endpoint_failed, endpoint_ok
 from gw._fast.slab cimport Buf, buf_give, buf_take
 from gw._fast.stream cimport (
-    CONN_DEAD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, PEER_EOF, READ_ON, RECV_AGAIN, RECV_EOF, REUSED, RX_SIZE, SEND_DONE, SEND_ERROR, TX_SIZE, Reactor, clock_us, conn_again,
-    conn_connected, conn_flush, conn_read_off, conn_read_on, conn_recv, conn_send, conn_unwatch, conn_watch, reactor_nudge,
+    CONN_DEAD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, PEER_EOF, READ_ON, RECV_AGAIN, RECV_EOF, REUSED, RX_SIZE, SEND_DONE, SEND_ERROR, TX_SIZE, clock_us, conn_again,
+    conn_connected, conn_flush, conn_read_off, conn_read_on, conn_recv, conn_send, conn_unwatch, conn_watch,
 )
 from gw._fast.tls cimport TLS_ERROR, TLS_FAIL_CERTIFICATE, TLS_OK, tls_failure
 from gw._fast.tunnel cimport tunnel_begin
@@ -230,7 +230,6 @@ cdef void _run_steps(Exchange* x) noexcept nogil:
 
 cdef void exchange_resume(Exchange* x, int verdict) noexcept nogil:
     cdef bint down = x.flags & X_PARKED_DOWN != 0
-    cdef Reactor* reactor = &x.lane.reactor
     x.flags &= ~(X_PARKED | X_PARKED_DOWN)
     if down:
         _answer_steps(x)
@@ -238,7 +237,6 @@ cdef void exchange_resume(Exchange* x, int verdict) noexcept nogil:
         answer_own(x)
     else:
         _run_steps(x)
-    reactor_nudge(reactor)          # a hook's task woke us: no batch follows
 
 
 # Towards the origin

@@ -368,6 +368,7 @@ cdef class PythonStep(Step):
 
     def __init__(self, name: str, request=None, response=None, done=None) -> None:
         Step.__init__(self, name)
+        self.python = True
         self.on_request = request
         self.on_response = response
         self.on_done = done

@@ -1,4 +1,4 @@
-"""The data plane of one worker: its sockets, its pools, the snapshot it runs. uvloop calls drain() when the epoll set has something."""
+"""The data plane of one worker: its sockets, its pools, the snapshot it runs. It waits in uvloop's place (uv.pxd)."""
 from gw._fast.plane cimport LaneState, Listener, Pool
 from gw._fast.shm cimport Segment
 from gw._fast.snapshot cimport Snapshot
@@ -16,6 +16,7 @@ cdef class Lane:
     cdef bint closed
 
     cdef _release_retired(self)
+    cdef _note_retired(self)
     cdef _link_services(self, Snapshot snapshot)
     cdef Pool* _pool(self, dict service, dict endpoint) except NULL
     cdef _set_addresses(self, Pool* pool, addresses)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, TypedDict, final, type_check_only
 
+from uvloop import Loop
+
 from gw._fast.shm import Segment
 from gw._fast.snapshot import Snapshot
 
@@ -18,9 +20,9 @@ class _Stats(TypedDict):
 
 @final
 class Lane:
-    """An epoll set that hosts listeners, clients and origins. `loop.add_reader(lane.fileno(), lane.drain)` is all it needs; timers are inside.
+    """An epoll set that hosts listeners, clients and origins, and uvloop's own once it has joined a loop; timers are inside.
 
-    `report(event, fields)` takes what is to stand in the error log. Everything here belongs to the thread that drains.
+    `report(event, fields)` takes what is to stand in the error log. Everything here belongs to the loop's thread.
     """
 
     def __new__(cls, segment: Segment, worker: int, report: Callable[[str, dict[str, Any]], None]) -> Lane: ...
@@ -32,11 +34,14 @@ class Lane:
     def report(self) -> Callable[[str, dict[str, Any]], None]: ...
     @property
     def current(self) -> Snapshot: ...
-    def fileno(self) -> int:
-        """The epoll descriptor."""
+    def join(self, loop: Loop) -> None:
+        """Serve on this loop: from now on it waits for the lane's sockets as for its own."""
+
+    def leave(self) -> None:
+        """The loop goes on without the lane; nothing happens if it never joined."""
 
     def drain(self) -> None:
-        """Handle what is ready, within a budget of time."""
+        """Handle what is ready, without waiting."""
 
     def install(self, snapshot: Snapshot) -> None:
         """New exchanges run on it; those in flight finish on theirs. Raises what building a pool can raise, before anything changed."""

@@ -22,8 +22,11 @@ from gw._fast.plane cimport BY_GATEWAY, C_HANDSHAKE, C_HEAD, C_IDLE, C_PROXY, Ex
 from gw._fast.pool cimport pool_clear, pool_free, pool_new
 from gw._fast.shm cimport shm_endpoint, shm_route, shm_share, shm_worker
 from gw._fast.slab cimport slab_clear
-from gw._fast.stream cimport CONN_CLIENT, CONN_LISTENER, Conn, conn_close, conn_new, conn_read_off, conn_read_on, reactor_free, reactor_init, reactor_run
+from gw._fast.stream cimport (
+    CONN_CLIENT, CONN_LISTENER, CONN_LOOP, Conn, Reactor, clock_us, conn_close, conn_new, conn_read_off, conn_read_on, reactor_free, reactor_init, reactor_turn,
+)
 from gw._fast.tls cimport ClientContext, ServerContext, tls_accept
+from gw._fast.uv cimport uv_descriptor, uv_join, uv_leave, uv_wait_ms
 from gw._fast.wheel cimport timer_set
 
 cdef extern from "sys/socket.h" nogil:
@@ -70,7 +73,7 @@ cdef extern from *:
     ssize_t getrandom(void* buf, size_t n, unsigned int flags) nogil
 
 cdef enum:
-    BUDGET_US = 500             # one drain, then uvloop's own callbacks get their turn
+    BUDGET_US = 500             # one drain
     ACCEPTS = 16                # connections taken per wake-up of a listener
     SWEEP_MS = 100              # gauges, heartbeat, log age
     HEAD_ROOM = 16384           # a buffer holds the largest head and this much behind it
@@ -192,16 +195,40 @@ cdef void _sweep(LaneState* lane) noexcept nogil:
     lane.stats.accept_paused = lane.paused
     if lane.paused and not lane.draining:
         _resume_accepts(lane)
+    if lane.retired:
+        _release(lane)
 
 
-cdef void _drain(LaneState* lane) noexcept nogil:
-    reactor_run(&lane.reactor, BUDGET_US)
+cdef void _keep_house(LaneState* lane) noexcept nogil:
     lane.stats.drains += 1
     if lane.reactor.now_ms - lane.swept_ms >= SWEEP_MS:
         _sweep(lane)
     if lane.log != NULL and log_pending(lane.log) and (log_pending(lane.log) >= LOG_BATCH or lane.reactor.now_ms - lane.log_since_ms >= lane.log_flush_ms):
         log_flush(lane.log)
         lane.log_since_ms = lane.reactor.now_ms
+
+
+cdef void _on_loop(Conn* conn, uint32_t events) noexcept nogil:
+    conn.reactor.outer = 1
+
+
+cdef void _wait(void* data) noexcept nogil:
+    """uvloop would wait now. The lane does, on a set that holds uvloop's descriptor too: so events of ours pass through one set and no Python."""
+    cdef LaneState* lane = <LaneState*>data
+    cdef Reactor* reactor = &lane.reactor
+    cdef int wait
+    cdef bint came
+    while True:
+        wait = uv_wait_ms(lane.guest)
+        came = reactor_turn(reactor, wait)
+        _keep_house(lane)
+        if reactor.outer or wait == 0 or not came:
+            reactor.outer = 0
+            return
+
+
+cdef void _release(LaneState* lane) noexcept with gil:
+    (<Lane>lane.owner)._release_retired()
 
 
 @cython.final
@@ -230,21 +257,40 @@ cdef class Lane:
         if getrandom(self.state.id_state, sizeof(self.state.id_state), 0) != sizeof(self.state.id_state):
             raise OSError(errno, "no random bytes for request ids")
 
-    def fileno(self) -> int:
-        return self.state.reactor.epfd
+    def join(self, loop) -> None:
+        """Serve on this loop: from now on it waits for the lane's sockets as for its own."""
+        self.state.guest = uv_join(loop, _wait, self.state)
+        self.state.loop = conn_new(&self.state.reactor, os.dup(uv_descriptor(self.state.guest)), CONN_LOOP, _on_loop, _no_timeout)
+        if self.state.loop == NULL:
+            raise MemoryError
+        conn_read_on(self.state.loop)
+
+    def leave(self) -> None:
+        """The loop goes on without the lane; nothing happens if it never joined."""
+        if self.state.guest != NULL:
+            conn_close(self.state.loop)
+            uv_leave(self.state.guest)
+            self.state.guest = NULL
 
     def drain(self) -> None:
-        # The GIL stays with us: uvloop has just taken it for this call and gives it up when it waits; releasing it here costs 400 instructions.
-        _drain(self.state)
-        if self.retired:
-            self._release_retired()
+        """Handle what is ready, without waiting."""
+        cdef int64_t stop = clock_us() + BUDGET_US
+        while reactor_turn(&self.state.reactor, 0) and clock_us() < stop:
+            pass
+        _keep_house(self.state)
 
     cdef _release_retired(self):
         cdef Snapshot snapshot
         kept = [snapshot for snapshot in self.retired if snapshot.state.users]
         if len(kept) != len(self.retired):
             self.retired = kept
+            self._note_retired()
             self._collect_pools()
+
+    cdef _note_retired(self):
+        cdef Snapshot snapshot
+        self.state.retired = bool(self.retired)
+        self.state.reactor.python = any(step.python for snapshot in [*self.retired, self.current] for step in snapshot.steps)
 
     # Revisions
 
@@ -263,6 +309,7 @@ cdef class Lane:
         if self.current is not None:
             self.retired.append(self.current)
         self.current = snapshot
+        self._note_retired()
         self.state.snapshot = state
         self.state.stats.revision = snapshot.revision
         self.state.log_flush_ms = snapshot.settings["log_flush_ms"]
@@ -520,6 +567,7 @@ cdef class Lane:
             return
         self.closed = True
         self.abort()
+        self.leave()
         while self.state.listeners != NULL:
             room = self.state.listeners
             self.state.listeners = room.next

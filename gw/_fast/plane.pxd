@@ -10,6 +10,7 @@ from gw._fast.radix cimport Match, RouterState
 from gw._fast.shm cimport EndpointShare, EndpointState, RouteStats, WorkerStats
 from gw._fast.slab cimport Buf
 from gw._fast.stream cimport Conn, Reactor
+from gw._fast.uv cimport Guest
 
 cdef extern from "sys/socket.h" nogil:
     ctypedef uint32_t socklen_t
@@ -328,6 +329,9 @@ cdef enum:                      # Exchange.by: who made the answer
 
 cdef struct LaneState:
     Reactor reactor
+    Guest* guest                # owned: our place in uvloop; NULL: none
+    Conn* loop                  # owned: a duplicate of uvloop's descriptor in our set
+    uint8_t retired             # snapshots wait for their last exchange
     SnapshotState* snapshot     # what new exchanges use; counted
     WorkerStats* stats
     LogBuf* log                 # NULL: no access log

@@ -8,4 +8,5 @@ cdef class Step:
     cdef StepCall request
     cdef StepCall response
     cdef StepCall done
+    cdef readonly bint python   # its functions take the GIL
     cdef readonly str name      # of the policy, for logs and gw explain

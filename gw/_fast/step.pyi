@@ -16,6 +16,10 @@ class Step:
     def name(self) -> str:
         """Of the policy, for logs and `gw explain`."""
 
+    @property
+    def python(self) -> bool:
+        """Whether it takes the GIL: a lane with such steps takes it once for all that a wait brought."""
+
     def __init__(self, name: str) -> None: ...
     def attach(self, report: Callable[[str, dict[str, Any]], None]) -> None:
         """The lane that will run it tells where failures go: report(event, fields)."""

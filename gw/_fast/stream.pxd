@@ -18,6 +18,7 @@ cdef enum:                      # Conn.kind
     CONN_ORIGIN = 2
     CONN_LISTENER = 3
     CONN_CLOCK = 4              # the reactor's own timer descriptor
+    CONN_LOOP = 5               # uvloop's epoll set
 
 cdef enum:                      # Conn.flags
     READ_ON = 1                 # wants EPOLLIN
@@ -42,7 +43,7 @@ cdef enum:                      # conn_send, conn_flush
     SEND_ERROR = -1
 
 cdef enum:
-    RX_SIZE = 65536             # bytes read at once when the message need not stay
+    RX_SIZE = 131072            # bytes read at once when the message need not stay
     TX_SIZE = 262144            # room to build what goes out at once: a head and what one read can become
     READY = 512                 # events taken by one epoll_wait
 
@@ -97,12 +98,13 @@ cdef struct Reactor:
     int64_t date_second
     char date[32]               # "Date: ...\r\n" is built from it; IMF-fixdate of date_second
     uint8_t ticked              # the clock descriptor fired in this batch
+    uint8_t outer               # uvloop has events
+    uint8_t python              # steps in Python run: a batch takes the GIL once instead of once a hook
 
 
 cdef bint reactor_init(Reactor* reactor) noexcept nogil
 cdef void reactor_free(Reactor* reactor) noexcept nogil
-cdef int reactor_run(Reactor* reactor, int64_t budget_us) noexcept nogil
-cdef void reactor_nudge(Reactor* reactor) noexcept nogil            # wakes the loop when connections wait for AGAIN
+cdef bint reactor_turn(Reactor* reactor, int wait_ms) noexcept nogil  # waits once, handles what came; False when nothing did
 cdef void reactor_clock(Reactor* reactor) noexcept nogil
 cdef const char* reactor_date(Reactor* reactor) noexcept nogil      # 29 bytes, IMF-fixdate
 

@@ -69,7 +69,6 @@ cdef enum:
     SPARE_CONNS = 4096          # closed connections whose structs are kept
     KEEP_BUFS = 1024            # free buffers kept: 32 MiB of addresses, the touched part of it in memory
     FIRST_CAP = 32768           # bytes per buffer until a snapshot asks for more
-    BUSY = 4                    # events of one epoll_wait from which another one is worth its system call
 
 
 cdef int64_t clock_us() noexcept nogil:
@@ -171,52 +170,42 @@ cdef void _run_again(Reactor* reactor) noexcept nogil:
         conn = following
 
 
-cdef int reactor_run(Reactor* reactor, int64_t budget_us) noexcept nogil:
-    """Handle what is ready until nothing is or the budget is spent. Events handled."""
-    cdef epoll_event events[512]
+cdef void _batch(Reactor* reactor, epoll_event* events, int n) noexcept nogil:
     cdef Conn* conn
-    cdef int n, i, total = 0
-    cdef int64_t stop
-    reactor_clock(reactor)
-    stop = reactor.now_us + budget_us
-    while True:
-        n = epoll_wait(reactor.epfd, events, READY, 0)
-        for i in range(n):
-            conn = <Conn*>events[i].data.ptr
-            if conn.kind == CONN_DEAD:
-                continue
-            if conn.flags & TLS_READ_WRITES and events[i].events & EPOLLOUT:
-                conn.flags &= ~TLS_READ_WRITES
-                events[i].events |= EPOLLIN
-                conn_watch(conn)
-            conn.on_event(conn, events[i].events)
-        total += n if n > 0 else 0
-        if reactor.again != NULL:
-            _run_again(reactor)
-            n = n if n > 0 else 1
-        if reactor.graveyard != NULL:
-            _bury(reactor)
-        if reactor.ticked:
-            reactor.ticked = 0
-            wheel_advance(&reactor.wheel, reactor.now_ms, _expired)
-            _bury(reactor)
-        # A busy set has filled up again meanwhile; a quiet one is cheaper left to the outer loop than asked twice.
-        if n < BUSY and reactor.again == NULL:
-            return total
-        reactor_clock(reactor)
-        if reactor.now_us >= stop:
-            reactor_nudge(reactor)
-            return total
-
-
-cdef void reactor_nudge(Reactor* reactor) noexcept nogil:
-    """What waits for AGAIN is not seen by epoll: without this it would wait for the next tick."""
-    cdef itimerspec soon
+    cdef int i
+    for i in range(n):
+        conn = <Conn*>events[i].data.ptr
+        if conn.kind == CONN_DEAD:
+            continue
+        if conn.flags & TLS_READ_WRITES and events[i].events & EPOLLOUT:
+            conn.flags &= ~TLS_READ_WRITES
+            events[i].events |= EPOLLIN
+            conn_watch(conn)
+        conn.on_event(conn, events[i].events)
     if reactor.again != NULL:
-        memset(&soon, 0, sizeof(soon))
-        soon.it_interval.tv_nsec = 2 * TICK_MS * 1000000
-        soon.it_value.tv_nsec = 1
-        timerfd_settime(reactor.clockfd, 0, &soon, NULL)
+        _run_again(reactor)
+    if reactor.graveyard != NULL:
+        _bury(reactor)
+    if reactor.ticked:
+        reactor.ticked = 0
+        wheel_advance(&reactor.wheel, reactor.now_ms, _expired)
+        _bury(reactor)
+
+
+cdef void _batch_held(Reactor* reactor, epoll_event* events, int n) noexcept with gil:
+    _batch(reactor, events, n)
+
+
+cdef bint reactor_turn(Reactor* reactor, int wait_ms) noexcept nogil:
+    cdef epoll_event events[READY]
+    cdef int n = epoll_wait(reactor.epfd, events, READY, wait_ms if reactor.again == NULL else 0)
+    cdef bint came = n > 0 or reactor.again != NULL
+    reactor_clock(reactor)
+    if reactor.python:
+        _batch_held(reactor, events, n)
+    else:
+        _batch(reactor, events, n)
+    return came
 
 
 cdef const char* reactor_date(Reactor* reactor) noexcept nogil:

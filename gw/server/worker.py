@@ -159,7 +159,7 @@ class Worker:
     def run(self) -> int:
         """Serve until told to stop; returns the exit code."""
         self._accept()
-        self.loop.add_reader(self.lane.fileno(), self.lane.drain)
+        self.lane.join(self.loop)
         self.channel.send(messages.Ready(self.revision))
         self.loop.run_forever()
         self.lane.close()  # writes what the access log still holds

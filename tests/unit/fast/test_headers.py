@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from gw._fast.headers import NAMES, classify
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gw._fast import probe
+from gw._fast.headers import NAMES, classify
 from tests.reference.h1 import KNOWN
 
 KINDS = [name for name in NAMES if name and not name.endswith("-")]

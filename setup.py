@@ -15,7 +15,7 @@ from setuptools import Extension, setup
 
 SANITIZE = "-fsanitize=address,undefined"
 MODES = {  # compiler arguments, linker arguments, Cython directives
-    "release": (["-O2", "-g0"], [], {}),
+    "release": (["-O3", "-g0"], [], {}),
     "debug": (["-O0", "-g", "-DGW_DEBUG"], [], {"boundscheck": True, "wraparound": True, "cdivision": False}),
     "trace": (["-O0", "-g", "-DCYTHON_TRACE_NOGIL=1"], [], {"linetrace": True}),
     "asan": (["-O1", "-g", "-DGW_DEBUG", "-fno-omit-frame-pointer", SANITIZE], [SANITIZE], {}),

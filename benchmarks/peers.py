@@ -8,11 +8,11 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks import gateway, haproxy, nginx
+from benchmarks import floor, gateway, haproxy, nginx
 from benchmarks.workloads import Setup
 
 Command = Callable[[Setup, Path, int, int, set[int]], list[str]]
-KNOWN: dict[str, Command] = {"nginx": nginx.command, "gw": gateway.command, "haproxy": haproxy.command}
+KNOWN: dict[str, Command] = {"nginx": nginx.command, "gw": gateway.command, "haproxy": haproxy.command, "floor": floor.command}
 
 CERTIFICATE = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
 

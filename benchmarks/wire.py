@@ -25,7 +25,7 @@ def main() -> int:
     options = _options()
     console = Console(width=None if sys.stdout.isatty() else 150)
     started = time.monotonic()
-    result = _run(options, console)
+    result = run(options.wanted, options.peers, options.rounds, options.seconds, console)
     report.show(result, console)
     path = results.save(result, options.out)
     console.print(f"{path} ({time.monotonic() - started:.0f} s)")
@@ -53,22 +53,23 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _run(options: argparse.Namespace, console: Console) -> results.Result:
-    wanted = options.wanted
-    commands = peers.resolve(options.peers)
-    described = {"rounds": str(options.rounds), "seconds": f"{options.seconds:g}"}
+def run(wanted: list[str], text: str, rounds: int, seconds: float, console: Console | None = None) -> results.Result:
+    """Measure the workloads `wanted` on the peers of `text`, as --peers takes them."""
+    console = console or Console(stderr=True)
+    commands = peers.resolve(text)
+    described = {"rounds": str(rounds), "seconds": f"{seconds:g}"}
     result = results.Result(datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), machine.facts(), described, list(commands))
     rig = measure.Rig(commands, machine.cores(), console.print)
     try:
         for _, members in groupby((workload for workload in table.WORKLOADS if workload.name in wanted), key=lambda workload: workload.group or workload.name):
             group = list(members)
             console.print(f"{', '.join(workload.name for workload in group)} ...")
-            measure.measure_group(rig, group, result, options.rounds, options.seconds)
+            measure.measure_group(rig, group, result, rounds, seconds)
         if table.IDLE in wanted:
             console.print(f"{table.IDLE} ...")
-            measure.measure_idle(rig, result, min(options.rounds, IDLE_ROUNDS))
+            measure.measure_idle(rig, result, min(rounds, IDLE_ROUNDS))
         if table.TAIL in wanted:
-            measure.measure_tail(rig, result, options.rounds, options.seconds)
+            measure.measure_tail(rig, result, rounds, seconds)
     finally:
         rig.close()
     return result

@@ -120,6 +120,20 @@ REASONS: tuple[Reason, ...] = (
     # The client.
     Reason("client-closed", 499, "The client closed the connection before the end of the answer", by="client"),
     Reason("client-idle", 499, "The client stopped reading the answer", "connection_write_timeout", by="client"),
+    # Who may call, and how often.
+    Reason("no-credential", 401, "The request carries no credential", "http_request_denied"),
+    Reason("invalid-credential", 401, "The credential is not valid", "http_request_denied"),
+    Reason("expired-credential", 401, "The credential has expired or is not valid yet", "http_request_denied"),
+    Reason("scope-missing", 403, "The credential lacks a scope that this route needs", "http_request_denied"),
+    Reason("not-permitted", 403, "The caller may not use this route", "http_request_denied"),
+    Reason("address-denied", 403, "This address may not use this route", "http_request_denied"),
+    Reason("rate-limited", 429, "Too many requests: a rate limit is reached", "http_request_denied"),
+    Reason("quota-exceeded", 429, "The quota for this period is used up", "http_request_denied"),
+    Reason("too-many-in-flight", 429, "Too many requests are in flight", "http_request_denied"),
+    Reason("shed", 503, "The service behind this gateway is overloaded", "connection_limit_reached"),
+    Reason("cross-origin", 403, "The request comes from another origin", "http_request_denied"),
+    Reason("limits-full", 503, "The table of limits is full", "proxy_internal_error"),
+    Reason("decision-unavailable", 503, "What decides about this request cannot be asked", "proxy_internal_error"),
 )
 
 REASON_INDEX: dict[str, int] = {reason.name: index for index, reason in enumerate(REASONS)}

@@ -42,9 +42,10 @@ FAST = [
     {"step", "answer", "relay", "tunnel"},
     {"record", "snapshot", "client"},
     {"decide", "life"},
-    {"exchange", "explain"},
-    {"hooks"},
+    {"exchange"},
+    {"hooks", "identity"},
     {"lane"},
+    {"explain"},
 ]
 FAST_TIER = {module: tier for tier, modules in enumerate(FAST) for module in modules}
 

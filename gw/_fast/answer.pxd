@@ -55,6 +55,19 @@ cdef enum:                      # the closed list of gw/errors.py, in its order;
     R_INTERNAL
     R_CLIENT_CLOSED
     R_CLIENT_IDLE
+    R_NO_CREDENTIAL
+    R_INVALID_CREDENTIAL
+    R_EXPIRED_CREDENTIAL
+    R_SCOPE_MISSING
+    R_NOT_PERMITTED
+    R_ADDRESS_DENIED
+    R_RATE_LIMITED
+    R_QUOTA_EXCEEDED
+    R_TOO_MANY_IN_FLIGHT
+    R_SHED
+    R_CROSS_ORIGIN
+    R_LIMITS_FULL
+    R_DECISION_UNAVAILABLE
     R_COUNT
 
 

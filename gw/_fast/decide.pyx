@@ -1,7 +1,7 @@
 """What a head asks for: host, normalised path, route. Decides without touching a socket, so that gw explain asks the same code."""
 
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr, memcpy, memset
 
 from gw._fast.answer cimport (
     R_AMBIGUOUS_LENGTH, R_AMBIGUOUS_PATH, R_BODY_TOO_LARGE, R_CONNECT_NOT_ALLOWED, R_EXPECTATION_FAILED, R_HEAD_TOO_LARGE, R_INVALID_HOST, R_INVALID_PATH,
@@ -14,7 +14,7 @@ from gw._fast.h1 cimport (
 )
 from gw._fast.headers cimport Field, Span, Target, same_token
 from gw._fast.path cimport PATH_E_ABOVE_ROOT, PATH_E_DOUBLE, PATH_E_ENCODED_SLASH, PATH_E_HIDDEN_DOTS, PATH_E_OVERLONG, PATH_E_PARAMETER, path_normalise
-from gw._fast.plane cimport HOST_MAX, PATH_INLINE, X_CONNECT, X_HEAD_REQUEST, X_IDEMPOTENT, X_UPGRADE, Plan, SnapshotState
+from gw._fast.plane cimport HOST_MAX, PATH_INLINE, STEP_NEXT, X_CONNECT, X_HEAD_REQUEST, X_IDEMPOTENT, X_UPGRADE, Plan, SnapshotState, Steps
 from gw._fast.radix cimport ROUTE_METHOD, router_find
 from gw._fast.slab cimport buf_take
 
@@ -248,3 +248,29 @@ cdef void allow_upgrade(Exchange* x) noexcept nogil:
         if plan.upgrades[i].len == field.value_len and same_token(x.head.base + field.value, plan.upgrade_text + plan.upgrades[i].off, field.value_len):
             x.flags |= X_UPGRADE
             return
+
+
+cdef StepCall* step_due(Exchange* x) noexcept nogil:
+    cdef const Steps* steps = &x.plan.steps
+    cdef uint32_t i = x.step
+    x.step += 1
+    if i < steps.n_request:
+        return &steps.on_request[i]
+    if x.identity.consumer != NULL:
+        i -= steps.n_request
+        steps = &x.identity.consumer.steps
+        if i < steps.n_request:
+            return &steps.on_request[i]
+    return NULL
+
+
+cdef bint step_goes_on(Exchange* x, const StepCall* call, int verdict) noexcept nogil:
+    if verdict == STEP_NEXT:
+        if call.then_step:
+            x.step = call.then_step
+        return True
+    if call.else_step == 0:
+        return False
+    memset(&x.own, 0, sizeof(x.own))
+    x.step = call.else_step
+    return True

@@ -10,7 +10,7 @@ from gw._fast.answer cimport (
     R_ORIGIN_TIMEOUT, R_OVERLOADED, R_POOL_FULL, R_TLS_CERTIFICATE, R_TLS_FAILED, R_UNEXPECTED_UPGRADE,
 )
 from gw._fast.client cimport client_read_ahead, client_close, client_drain_unwanted, client_greet, client_leave, clients_reclaim
-from gw._fast.decide cimport allow_upgrade, classify_method, exchange_route, fault_reason, make_id, take_trusted_id
+from gw._fast.decide cimport allow_upgrade, classify_method, exchange_route, fault_reason, make_id, step_due, step_goes_on, take_trusted_id
 from gw._fast.forward cimport choose_framing, interim_head, request_head, response_head
 from gw._fast.greet cimport proxy_header
 from gw._fast.h1 cimport (
@@ -18,13 +18,13 @@ from gw._fast.h1 cimport (
     request_feed, response_feed, response_framing,
 )
 from gw._fast.headers cimport MAX_FIELDS
-from gw._fast.life cimport answer_own, answer_plan, client_gone, drop_origin, exchange_abort, exchange_finish, exchange_new, refuse
+from gw._fast.life cimport answer_own, answer_plan, client_gone, drop_origin, exchange_abort, exchange_finish, exchange_new, refuse, response_step, response_steps
 from gw._fast.out cimport Out, out_init
 from gw._fast.pick cimport pick, pick_bit
 from gw._fast.plane cimport (
-    ACT_FORWARD, BY_CLIENT, BY_ORIGIN, C_BUSY, C_FLUSH, C_HANDSHAKE, C_HEAD, C_IDLE, C_LINGER, C_PROXY, O_BUSY, O_CONNECT, O_HANDSHAKE, STEP_ANSWER, STEP_PARK, X_ANSWERED,
+    ACT_FORWARD, BY_CLIENT, BY_ORIGIN, C_BUSY, C_FLUSH, C_HANDSHAKE, C_HEAD, C_IDLE, C_LINGER, C_PROXY, O_BUSY, O_CONNECT, O_HANDSHAKE, STEP_PARK, X_ANSWERED,
     X_CLOSE, X_DONE_UP, X_FRESH, X_HEAD_REQUEST, X_HEAD_TIMED, X_IDEMPOTENT, X_PARKED, X_PARKED_DOWN, X_SENT, X_TUNNEL, X_UPGRADE, X_UP_BROKEN, X_UP_DROPPED, LaneState, Plan,
-    Pool, Service, SnapshotState,
+    Pool, Service, SnapshotState, StepCall,
 )
 from gw._fast.pool cimport POOL_FULL, POOL_NO_ADDRESS, pool_handshake, pool_open, pool_take
 from gw._fast.relay cimport (
@@ -208,18 +208,18 @@ cdef void _decide(Exchange* x) noexcept nogil:
 
 cdef void _run_steps(Exchange* x) noexcept nogil:
     cdef Plan* plan = x.plan
-    cdef uint32_t i
+    cdef StepCall* call = step_due(x)
     cdef int verdict
-    while x.step < plan.n_request:
-        i = x.step
-        x.step += 1
-        verdict = plan.on_request[i].run(plan.on_request[i].self, x)
-        if verdict == STEP_ANSWER:
-            answer_own(x)
-            return
+    while call != NULL:
+        verdict = call.run(call.self, x)
         if verdict == STEP_PARK:
+            x.parked_at = call
             x.flags |= X_PARKED
             return
+        if not step_goes_on(x, call, verdict):
+            answer_own(x)
+            return
+        call = step_due(x)
     if plan.action == ACT_FORWARD:
         if x.request.flags & MSG_UPGRADE:
             allow_upgrade(x)
@@ -233,10 +233,10 @@ cdef void exchange_resume(Exchange* x, int verdict) noexcept nogil:
     x.flags &= ~(X_PARKED | X_PARKED_DOWN)
     if down:
         _answer_steps(x)
-    elif verdict == STEP_ANSWER:
-        answer_own(x)
-    else:
+    elif step_goes_on(x, x.parked_at, verdict):
         _run_steps(x)
+    else:
+        answer_own(x)
 
 
 # Towards the origin
@@ -491,7 +491,7 @@ cdef void _origin_readable(Exchange* x) noexcept nogil:
     cdef uint32_t room = RX_SIZE
     cdef uint32_t have = 0
     cdef ssize_t n
-    if x.plan.n_response and x.lane.reactor.slab.cap < RX_SIZE:
+    if response_steps(x) and x.lane.reactor.slab.cap < RX_SIZE:
         room = x.lane.reactor.slab.cap      # it must fit the buffer that outlives a waiting step
     if x.answer_buf != NULL and not x.flags & X_ANSWERED:
         have = x.answer_buf.end
@@ -563,7 +563,7 @@ cdef void _answer_begin(Exchange* x, char* base, uint32_t end) noexcept nogil:
             return
     response_framing(&x.answer, to_head, False)
     body_start(&x.down, x.answer.framing, x.answer.length)
-    if x.plan.n_response:
+    if response_steps(x):
         # A response step may wait: what was read moves to a buffer of the exchange.
         if not keep_answer(x, base, end):
             x.by = 0
@@ -577,13 +577,14 @@ cdef void _answer_begin(Exchange* x, char* base, uint32_t end) noexcept nogil:
 
 
 cdef void _answer_steps(Exchange* x) noexcept nogil:
-    cdef Plan* plan = x.plan
-    cdef uint32_t i
     cdef Buf* buf = x.answer_buf
-    while x.step < plan.n_response:
-        i = x.step
+    cdef StepCall* call
+    while True:
+        call = response_step(x, x.step)
+        if call == NULL:
+            break
         x.step += 1
-        if plan.on_response[i].run(plan.on_response[i].self, x) == STEP_PARK:
+        if call.run(call.self, x) == STEP_PARK:
             x.flags |= X_PARKED_DOWN
             conn_read_off(x.origin)
             timer_off(&x.origin.timer)

@@ -1,12 +1,13 @@
-"""The engine of live traffic asked about one head, offline and with a trace."""
+"""The engine of live traffic asked about one head, offline: same route search, same steps, same heads, no sockets."""
 
+from asyncio import Task
 from collections.abc import Callable
-from typing import TypedDict, type_check_only
+from typing import Any, TypedDict, final, type_check_only
 
-from gw._fast.snapshot import Snapshot
+from gw._fast.lane import Lane
 
 @type_check_only
-class _Decision(TypedDict):
+class _Route(TypedDict):
     """`reason` and `status` are "" and 0 unless the request is refused; `route` is negative when none took it."""
 
     reason: str
@@ -19,5 +20,57 @@ class _Decision(TypedDict):
     params: list[str]
     client: str
 
-def explain(snapshot: Snapshot, head: bytes, client: str, secure: bool, trace: Callable[[int, str], None] | None) -> _Decision:
-    """What the snapshot decides for this head. `trace(route, text)` is called for every route considered. ValueError when the bytes are not one whole head."""
+@type_check_only
+class _Verdict(TypedDict):
+    """`policy` and `us` (time it took) are there when `step` gives it."""
+
+    policy: str
+    us: int
+    verdict: str
+    told: str
+    reason: str
+
+@type_check_only
+class _Identity(TypedDict):
+    method: str
+    consumer: str
+    subject: str
+    credential: str
+    groups: str
+    scopes: str
+
+@final
+class Inquiry:
+    """One request asked of a lane that serves nobody. Call `route`, then `step` until it returns None, then what you want to know."""
+
+    def __new__(cls, lane: Lane, head: bytes, client: str, secure: bool, now_us: int, wall_s: int) -> Inquiry:
+        """`now_us` is the monotonic clock that limits are counted by, `wall_s` seconds since 1970 that dates are judged by."""
+
+    def route(self, trace: Callable[[int, str], None] | None) -> _Route:
+        """Which route takes it. `trace(route, text)` is called for every route considered. ValueError when the bytes are not one whole head."""
+
+    def reason(self) -> str:
+        """Why gw answers by itself, from the closed list; empty when it does not, or not with a problem."""
+
+    def step(self) -> _Verdict | None:
+        """Run the next request step; None when none is left or one has answered. `verdict` is pass, next (another alternative is tried), answer, or waits: await `task`,
+        then ask `woken`."""
+
+    @property
+    def task(self) -> Task[Any] | None:
+        """What the step that waits is waiting for."""
+
+    def woken(self) -> _Verdict:
+        """The verdict of the step whose task is done, without policy and time. RuntimeError when it is not done."""
+
+    def identity(self) -> _Identity:
+        """Who calls, as far as the steps found out."""
+
+    def endpoint(self) -> int:
+        """Index of the endpoint that would be chosen now, -1 when the service has none that may be tried, or the route forwards nothing."""
+
+    def forwarded(self) -> bytes:
+        """The head as it would go to the endpoint; empty when nothing is forwarded."""
+
+    def answer(self) -> bytes:
+        """The answer that gw makes by itself, response steps applied; empty when the endpoint answers."""

@@ -128,5 +128,8 @@ class PythonStep(Step):
 class Parked:
     """An exchange that waits for the task of an asynchronous hook."""
 
+    @property
+    def task(self) -> Any: ...
+
     def finished(self, task: Any) -> None:
         """Callback of the task: the exchange goes on."""

@@ -11,7 +11,6 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
 from gw._fast.answer cimport R_HOOK_FAILED, reason_text
-from gw._fast.exchange cimport exchange_resume
 from gw._fast.forward cimport client_address, edit_push
 from gw._fast.headers cimport H_FORWARDED, H_X_FORWARDED_OTHER, TOKEN, Head, same_name
 from gw._fast.plane cimport BY_GATEWAY, EDIT_ADD, EDIT_REMOVE, EDIT_SET, STEP_ANSWER, STEP_NEXT, STEP_PARK, Edits
@@ -462,7 +461,7 @@ cdef class Parked:
     """An exchange that waits for a task."""
     cdef PythonStep step
     cdef Exchange* x            # borrowed; NULL once the exchange has ended and cancelled us
-    cdef object task
+    cdef readonly object task
     cdef bint may_answer
 
     def finished(self, task) -> None:
@@ -483,4 +482,4 @@ cdef class Parked:
             except Exception as error:      # as in _call; a fault that passed here would leave the exchange waiting for ever
                 verdict = self.step._failed(x, error, self.may_answer)
         with nogil:
-            exchange_resume(x, verdict)
+            x.lane.resume(x, verdict)

@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset, strlen
 from posix.unistd cimport close
 
 from gw._fast.client cimport client_close, clients_reclaim
-from gw._fast.exchange cimport client_event, client_timeout
+from gw._fast.exchange cimport client_event, client_timeout, exchange_resume
 from gw._fast.life cimport exchange_abort, exchange_free_spares, exchange_tunnel_ended
 from gw._fast.answer cimport R_DRAINING, R_OVERLOADED
 from gw._fast.forward cimport address_trusted
@@ -252,6 +252,7 @@ cdef class Lane:
         self.state.stats = shm_worker(segment, worker)
         self.state.tunnel_ended = exchange_tunnel_ended
         self.state.release_python = hooks_release
+        self.state.resume = exchange_resume
         self.state.clients.next = &self.state.clients
         self.state.clients.prev = &self.state.clients
         if getrandom(self.state.id_state, sizeof(self.state.id_state), 0) != sizeof(self.state.id_state):

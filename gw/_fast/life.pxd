@@ -1,7 +1,7 @@
 """Birth and end of exchanges, and the answers that gw makes itself."""
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 
-from gw._fast.plane cimport Exchange, LaneState
+from gw._fast.plane cimport Exchange, LaneState, StepCall
 from gw._fast.stream cimport Conn
 
 
@@ -12,6 +12,14 @@ cdef void exchange_tunnel_ended(Exchange* x) noexcept nogil                   # 
 cdef void exchange_free_spares(Exchange* spare) noexcept nogil
 cdef void client_gone(Conn* client) noexcept nogil                            # it hung up, with or without an exchange
 cdef void drop_origin(Exchange* x, bint abort) noexcept nogil
+# Response steps: the consumer's, then the plan's, each in reverse order of what is configured. NULL: there is no i-th.
+cdef StepCall* response_step(Exchange* x, uint32_t i) noexcept nogil
+
+
+cdef inline bint response_steps(Exchange* x) noexcept nogil:
+    return x.plan.steps.n_response or (x.identity.consumer != NULL and x.identity.consumer.steps.n_response)
+
+
 # These end the exchange, at once or when the answer has left.
 cdef void refuse(Exchange* x, uint8_t reason) noexcept nogil                  # a problem document
 cdef void answer_own(Exchange* x) noexcept nogil                              # x.own

@@ -63,6 +63,8 @@ cdef void _free(Exchange* x) noexcept nogil:
         buf_give(&lane.reactor.slab, x.trailers)
     if x.answer_buf != NULL:
         buf_give(&lane.reactor.slab, x.answer_buf)
+    if x.identity.release != NULL:
+        x.identity.release(x.identity.held)
     if x.view != NULL or x.parked != NULL:
         lane.release_python(x)
     x.snapshot.users -= 1
@@ -187,9 +189,17 @@ cdef bint _send_own(Exchange* x, Out* out) noexcept nogil:
     return True
 
 
+cdef StepCall* response_step(Exchange* x, uint32_t i) noexcept nogil:
+    if x.identity.consumer != NULL:
+        if i < x.identity.consumer.steps.n_response:
+            return &x.identity.consumer.steps.on_response[i]
+        i -= x.identity.consumer.steps.n_response
+    return &x.plan.steps.on_response[i] if i < x.plan.steps.n_response else NULL
+
+
 cdef void _prepare_own(Exchange* x, Out* out) noexcept nogil:
-    cdef Plan* plan = x.plan
-    cdef uint32_t i
+    cdef StepCall* call
+    cdef uint32_t i = 0
     _settle_body(x)
     if x.lane.draining:
         x.flags |= X_CLOSE
@@ -197,8 +207,12 @@ cdef void _prepare_own(Exchange* x, Out* out) noexcept nogil:
     x.answer_head.n_fields = 0
     x.answer.status = x.status
     # Response steps see answers of our own too (CORS, security headers); they cannot wait here.
-    for i in range(plan.n_response):
-        plan.on_response[i].run(plan.on_response[i].self, x)
+    while True:
+        call = response_step(x, i)
+        if call == NULL:
+            break
+        call.run(call.self, x)
+        i += 1
     out_init(out, x.lane.reactor.tx, TX_SIZE)
 
 

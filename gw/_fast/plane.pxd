@@ -100,6 +100,45 @@ ctypedef int (*StepFunction)(void* self, Exchange* x) noexcept nogil
 cdef struct StepCall:
     StepFunction run
     void* self                  # borrowed from the Step object, which the snapshot keeps alive
+    uint16_t then_step          # request steps: where STEP_NEXT goes on, 0 = the next one (alternatives that are no longer needed)
+    uint16_t else_step          # and where STEP_ANSWER goes on instead of answering, 0 = it answers (the next alternative)
+
+
+cdef struct Steps:              # arrays owned by the snapshot
+    uint32_t n_request
+    uint32_t n_response
+    uint32_t n_done
+    StepCall* on_request        # in the order they are configured
+    StepCall* on_response       # in reverse order
+    StepCall* on_done
+
+
+cdef struct Consumer:           # a known caller; owned by the snapshot
+    const char* name
+    uint32_t name_len
+    uint32_t index
+    const char* groups          # comma-separated
+    uint32_t groups_len
+    Steps steps                 # its own policies: they run behind the plan's
+
+
+cdef struct Identity:           # who calls, as an authentication step found; text lives until the exchange ends
+    const Consumer* consumer    # NULL: none known
+    const char* method          # name of the policy that proved it, NULL: nobody did; owned by the step
+    const char* subject         # what the credential names: a claim `sub`, a user, the name of a certificate
+    const char* credential      # id of the credential: a key's prefix, a kid
+    const char* groups          # beside the consumer's, comma-separated
+    const char* scopes          # space-separated (RFC 6749 section 3.3)
+    const char* claims          # a JSON object; NULL: none
+    uint32_t method_len
+    uint32_t subject_len
+    uint32_t credential_len
+    uint32_t groups_len
+    uint32_t scopes_len
+    uint32_t claims_len
+    uint8_t presented           # the request carries a credential, good or bad: it is not anonymous
+    void* held                  # what owns the text; given back when the exchange ends
+    void (*release)(void* held) noexcept nogil
 
 
 cdef struct Edit:               # one change of a head; text is owned by a Step or by the exchange's arena
@@ -179,12 +218,7 @@ cdef struct Plan:
     uint32_t host_len
     const char* name            # JSON-escaped
     uint32_t name_len
-    uint32_t n_request
-    uint32_t n_response
-    uint32_t n_done
-    StepCall* on_request        # in the order they are configured
-    StepCall* on_response       # in reverse order
-    StepCall* on_done
+    Steps steps
     Template rewrite            # path towards the origin
     Template redirect
     uint16_t status             # ACT_REDIRECT, ACT_RESPOND
@@ -215,6 +249,8 @@ cdef struct SnapshotState:
     uint32_t n_plans
     Service* services
     uint32_t n_services
+    Consumer* consumers
+    uint32_t n_consumers
     Plan nowhere                # what an exchange without a route counts under
     # client side
     uint32_t max_head
@@ -310,8 +346,11 @@ cdef struct Exchange:
     uint32_t arena_used
     uint32_t arena_cap
     Answer own
+    Identity identity
     PyObject* view              # owned: the Python view of this exchange, if a hook asked
     PyObject* parked            # owned: what waits for the task of an asynchronous hook
+    StepCall* parked_at         # the request step that waits
+    void* view_of               # borrowed: the Inquiry that asks, offline
     char id[64]
     char host[256]              # lower case, no port
     char path_inline[484]
@@ -351,6 +390,7 @@ cdef struct LaneState:
     uint8_t paused              # out of descriptors: accepting stops until one is free
     int64_t paused_ms
     int64_t hook_warn_us
+    void (*resume)(Exchange* x, int verdict) noexcept nogil   # set by the lane: a parked exchange goes on
     void (*release_python)(Exchange* x) noexcept nogil   # set by the lane: gives back view and parked, cancels the task
     void (*tunnel_ended)(Exchange* x) noexcept nogil     # set by exchange: both sides of a tunnel are done
     PyObject* owner             # borrowed: the Lane object

@@ -6,7 +6,7 @@ from gw._fast.forward cimport client_address
 from gw._fast.headers cimport head_find
 from gw._fast.hist cimport hist_add
 from gw._fast.logbuf cimport LogBuf, log_commit, log_escape, log_ms, log_pending, log_reserve, log_time, log_u64
-from gw._fast.plane cimport BY_CLIENT, BY_GATEWAY, BY_ORIGIN, X_TUNNEL, LaneState, Plan, Pool
+from gw._fast.plane cimport BY_CLIENT, BY_GATEWAY, BY_ORIGIN, X_TUNNEL, Identity, LaneState, Plan, Pool, Steps
 from gw._fast.shm cimport RouteStats
 from gw._fast.stream cimport clock_us
 from gw._fast.tls cimport tls_peer, tls_protocol
@@ -21,7 +21,6 @@ cdef void record(Exchange* x) noexcept nogil:
     cdef Plan* plan = x.plan
     cdef RouteStats* stats = plan.stats
     cdef int64_t now = clock_us()
-    cdef uint32_t i
     lane.stats.requests += 1
     stats.requests[x.status // 100 if x.status < 600 else 5] += 1
     stats.bytes_in += x.bytes_in
@@ -35,10 +34,17 @@ cdef void record(Exchange* x) noexcept nogil:
     if x.reason:
         stats.by_reason[x.reason - 1] += 1
         stats.client_closed += x.reason == R_CLIENT_CLOSED
-    for i in range(plan.n_done):
-        plan.on_done[i].run(plan.on_done[i].self, x)
+    if x.identity.consumer != NULL:
+        _done(x, &x.identity.consumer.steps)
+    _done(x, &plan.steps)
     if lane.log != NULL and x.snapshot.log:
         _write_line(x, now)
+
+
+cdef inline void _done(Exchange* x, const Steps* steps) noexcept nogil:
+    cdef uint32_t i
+    for i in range(steps.n_done):
+        steps.on_done[i].run(steps.on_done[i].self, x)
 
 
 cdef inline char* _text(char* out, const char* literal, uint32_t n) noexcept nogil:
@@ -75,6 +81,7 @@ cdef void _write_line(Exchange* x, int64_t now) noexcept nogil:
     cdef uint32_t client_len = 0
     cdef char peer[PEER_MAX]
     cdef uint32_t peer_len = 0
+    cdef size_t outside         # bytes that others chose: each may be escaped to six
     cdef char* line
     cdef char* p
     if path_len == 0:
@@ -83,7 +90,8 @@ cdef void _write_line(Exchange* x, int64_t now) noexcept nogil:
         path_len = x.request.target.len
     if x.secure:
         peer_len = <uint32_t>tls_peer(x.client.ssl, peer, sizeof(peer))
-    line = log_reserve(log, LINE_FIXED + x.plan.name_len + 6 * (<size_t>path_len + x.query.len + agent_len + referer_len + x.request.method.len + x.host_len + peer_len))
+    outside = <size_t>path_len + x.query.len + agent_len + referer_len + x.request.method.len + x.host_len + peer_len + x.identity.subject_len + x.identity.credential_len
+    line = log_reserve(log, LINE_FIXED + x.plan.name_len + 6 * outside)
     if line == NULL:
         return
     if log_pending(log) == 0:
@@ -105,6 +113,8 @@ cdef void _write_line(Exchange* x, int64_t now) noexcept nogil:
     p = _numbers(x, p, now)
     if x.secure:
         p = _connection(x, p, peer, peer_len)
+    if x.identity.method != NULL:
+        p = _caller(p, &x.identity)
     if agent_len:
         p = _field(p, b',"user_agent":"', 15, agent, agent_len)
     if referer_len:
@@ -165,3 +175,14 @@ cdef char* _connection(Exchange* x, char* p, const char* peer, uint32_t peer_len
     cdef const char* protocol = tls_protocol(x.client.ssl)
     p = _field(p, b',"tls":"', 8, protocol, <uint32_t>strlen(protocol))
     return _field(p, b',"tls_client":"', 15, peer, peer_len) if peer_len else p
+
+
+cdef char* _caller(char* p, const Identity* who) noexcept nogil:
+    p = _field(p, b',"auth":"', 9, who.method, who.method_len)
+    if who.consumer != NULL:
+        p = _field(p, b',"consumer":"', 13, who.consumer.name, who.consumer.name_len)
+    if who.subject_len:
+        p = _field(p, b',"subject":"', 12, who.subject, who.subject_len)
+    if who.credential_len:
+        p = _field(p, b',"credential":"', 15, who.credential, who.credential_len)
+    return p

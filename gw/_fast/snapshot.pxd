@@ -1,5 +1,5 @@
 """Everything compiled from one configuration, immutable: what exchanges run on until their end."""
-from gw._fast.plane cimport Plan, SnapshotState, Template
+from gw._fast.plane cimport Plan, SnapshotState, Steps, Template
 from gw._fast.radix cimport Router
 
 
@@ -11,7 +11,8 @@ cdef class Snapshot:
     cdef readonly list plans
     cdef readonly list listeners
     cdef readonly dict settings
-    cdef readonly list steps        # Step objects of all plans, kept alive here
+    cdef readonly list consumers
+    cdef readonly list steps        # Step objects of all plans and consumers, kept alive here
     cdef list held                  # bytes objects the state points into
 
     cdef const char* _hold(self, bytes text)
@@ -21,4 +22,5 @@ cdef class Snapshot:
     cdef _fill_plan(self, Plan* plan, dict given)
     cdef _fill_upgrades(self, Plan* plan, list upgrades)
     cdef _fill_template(self, Template* template, list parts)
-    cdef _fill_steps(self, Plan* plan, list steps)
+    cdef _fill_steps(self, Steps* into, list steps, dict jumps)
+    cdef _fill_consumers(self, list consumers)

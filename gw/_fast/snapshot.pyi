@@ -14,7 +14,14 @@ class Snapshot:
     """Built by gw.runtime.compile_snapshot from plain values; every text is copied, every number is checked there."""
 
     def __init__(
-        self, revision: int, settings: dict[str, Any], router: Router, services: list[dict[str, Any]], plans: list[dict[str, Any]], listeners: list[dict[str, Any]]
+        self,
+        revision: int,
+        settings: dict[str, Any],
+        router: Router,
+        services: list[dict[str, Any]],
+        plans: list[dict[str, Any]],
+        listeners: list[dict[str, Any]],
+        consumers: list[dict[str, Any]],
     ) -> None: ...
     @property
     def revision(self) -> int: ...
@@ -29,8 +36,10 @@ class Snapshot:
     @property
     def settings(self) -> dict[str, Any]: ...
     @property
+    def consumers(self) -> list[dict[str, Any]]: ...
+    @property
     def steps(self) -> list[Step]:
-        """Of all plans."""
+        """Of all plans and consumers."""
 
     def users(self) -> int:
         """Exchanges of this process that run on it."""

@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 from gw._fast.pick cimport Choice
 from gw._fast.plane cimport (
     ACT_FORWARD, ACT_REDIRECT, ACT_RESPOND, HOST_ENDPOINT, HOST_LITERAL, HOST_PRESERVE, PART_HOST, PART_PARAM, PART_PATH, PART_QUERY, PART_REST, PART_SCHEME, PART_TEXT,
-    Cidr, Part, Plan, Pool, Service, StepCall, Template,
+    Cidr, Consumer, Part, Plan, Pool, Service, StepCall, Steps, Template,
 )
 from gw._fast.step cimport Step
 
@@ -29,14 +29,15 @@ cdef bytes _json_text(str text):
 cdef class Snapshot:
     """Built by gw.runtime from plain values; every text is copied, every number is checked there."""
 
-    def __init__(self, revision: int, settings: dict, router: Router, services: list, plans: list, listeners: list) -> None:
+    def __init__(self, revision: int, settings: dict, router: Router, services: list, plans: list, listeners: list, consumers: list) -> None:
         self.revision = revision
         self.settings = settings
         self.router = router
         self.services = services
         self.plans = plans
         self.listeners = listeners
-        self.steps = [step for plan in plans for step in plan["steps"]]
+        self.consumers = consumers
+        self.steps = [step for each in [*plans, *consumers] for step in each["steps"]]
         self.held = []
         self.state = <SnapshotState*>calloc(1, sizeof(SnapshotState))
         if self.state == NULL:
@@ -46,6 +47,7 @@ cdef class Snapshot:
         self.state.router = router.state
         self._fill_settings(settings)
         self._fill_services(services)
+        self._fill_consumers(consumers)
         self._fill_plans(plans)
 
     cdef const char* _hold(self, bytes text):
@@ -148,7 +150,26 @@ cdef class Snapshot:
         self._fill_upgrades(plan, given["upgrades"])
         self._fill_template(&plan.rewrite, given["rewrite"])
         self._fill_template(&plan.redirect, given["redirect"])
-        self._fill_steps(plan, given["steps"])
+        self._fill_steps(&plan.steps, given["steps"], given["jumps"])
+
+    cdef _fill_consumers(self, list consumers):
+        cdef Consumer* consumer
+        cdef bytes text
+        cdef uint32_t i
+        self.state.n_consumers = len(consumers)
+        self.state.consumers = <Consumer*>calloc(len(consumers) + 1, sizeof(Consumer))
+        if self.state.consumers == NULL:
+            raise MemoryError
+        for i, given in enumerate(consumers):
+            consumer = &self.state.consumers[i]
+            consumer.index = i
+            text = given["name"].encode()
+            consumer.name = self._hold(text)
+            consumer.name_len = len(text)
+            text = ",".join(given["groups"]).encode()
+            consumer.groups = self._hold(text)
+            consumer.groups_len = len(text)
+            self._fill_steps(&consumer.steps, given["steps"], given["jumps"])
 
     cdef _fill_upgrades(self, Plan* plan, list upgrades):
         cdef bytes joined = "".join(upgrades).lower().encode()
@@ -178,25 +199,32 @@ cdef class Snapshot:
             elif kind == "param":
                 template.parts[i].param = value
 
-    cdef _fill_steps(self, Plan* plan, list steps):
+    cdef _fill_steps(self, Steps* into, list steps, dict jumps):
+        """`jumps`: position in steps -> (position where it goes on, or 0; position of the next alternative, or 0)."""
         cdef Step step
-        cdef list request = [step for step in steps if "request" in step.phases()]
+        cdef StepCall* call
+        cdef list asked = [position for position, step in enumerate(steps) if "request" in step.phases()]
         cdef list response = [step for step in reversed(steps) if "response" in step.phases()]
         cdef list done = [step for step in reversed(steps) if "done" in step.phases()]
-        plan.n_request = len(request)
-        plan.n_response = len(response)
-        plan.n_done = len(done)
-        plan.on_request = <StepCall*>calloc(len(request) + 1, sizeof(StepCall))
-        plan.on_response = <StepCall*>calloc(len(response) + 1, sizeof(StepCall))
-        plan.on_done = <StepCall*>calloc(len(done) + 1, sizeof(StepCall))
-        if plan.on_request == NULL or plan.on_response == NULL or plan.on_done == NULL:
+        into.n_request = len(asked)
+        into.n_response = len(response)
+        into.n_done = len(done)
+        into.on_request = <StepCall*>calloc(len(asked) + 1, sizeof(StepCall))
+        into.on_response = <StepCall*>calloc(len(response) + 1, sizeof(StepCall))
+        into.on_done = <StepCall*>calloc(len(done) + 1, sizeof(StepCall))
+        if into.on_request == NULL or into.on_response == NULL or into.on_done == NULL:
             raise MemoryError
-        for i, step in enumerate(request):
-            plan.on_request[<uint32_t>i] = step.request
+        for i, position in enumerate(asked):
+            step = steps[position]
+            call = &into.on_request[<uint32_t>i]
+            call[0] = step.request
+            then, other = jumps.get(position, (0, 0))
+            call.then_step = sum(each < then for each in asked)
+            call.else_step = sum(each < other for each in asked)
         for i, step in enumerate(response):
-            plan.on_response[<uint32_t>i] = step.response
+            into.on_response[<uint32_t>i] = step.response
         for i, step in enumerate(done):
-            plan.on_done[<uint32_t>i] = step.done
+            into.on_done[<uint32_t>i] = step.done
 
     def users(self) -> int:
         """Exchanges of this process that run on it."""
@@ -216,6 +244,10 @@ cdef class Snapshot:
         if self.state.plans != NULL:
             for i in range(self.state.n_plans):
                 _free_plan(&self.state.plans[i])
+        if self.state.consumers != NULL:
+            for i in range(self.state.n_consumers):
+                _free_steps(&self.state.consumers[i].steps)
+        free(self.state.consumers)
         free(self.state.services)
         free(self.state.plans)
         free(self.state.trusted)
@@ -225,6 +257,10 @@ cdef class Snapshot:
 cdef void _free_plan(Plan* plan):
     free(plan.rewrite.parts)
     free(plan.redirect.parts)
-    free(plan.on_request)
-    free(plan.on_response)
-    free(plan.on_done)
+    _free_steps(&plan.steps)
+
+
+cdef void _free_steps(Steps* steps):
+    free(steps.on_request)
+    free(steps.on_response)
+    free(steps.on_done)

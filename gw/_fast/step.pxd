@@ -9,4 +9,7 @@ cdef class Step:
     cdef StepCall response
     cdef StepCall done
     cdef readonly bint python   # its functions take the GIL
+    # For `gw explain`, right after the request function has run: what it saw, in a few words.
+    cdef str told(self, Exchange* x, int verdict)
+
     cdef readonly str name      # of the policy, for logs and gw explain

@@ -16,6 +16,9 @@ cdef class Step:
     def attach(self, report) -> None:
         """The lane that will run it tells where failures go: report(event, fields)."""
 
+    cdef str told(self, Exchange* x, int verdict):
+        return ""
+
     def phases(self) -> list:
         """The phases this step takes part in, in the order of life."""
         return [phase for phase, there in (("request", self.request.run != NULL), ("response", self.response.run != NULL), ("done", self.done.run != NULL)) if there]

@@ -85,6 +85,7 @@ cdef struct Reactor:
     int clockfd
     int64_t now_ms              # CLOCK_MONOTONIC at the last epoll_wait
     int64_t now_us
+    int64_t wall_us             # CLOCK_REALTIME less CLOCK_MONOTONIC, as of the last tick: what dates in messages are judged by
     Wheel wheel
     Slab slab
     Conn* graveyard             # closed in this batch
@@ -106,6 +107,7 @@ cdef bint reactor_init(Reactor* reactor) noexcept nogil
 cdef void reactor_free(Reactor* reactor) noexcept nogil
 cdef bint reactor_turn(Reactor* reactor, int wait_ms) noexcept nogil  # waits once, handles what came; False when nothing did
 cdef void reactor_clock(Reactor* reactor) noexcept nogil
+cdef int64_t reactor_wall(Reactor* reactor) noexcept nogil          # seconds since 1970
 cdef const char* reactor_date(Reactor* reactor) noexcept nogil      # 29 bytes, IMF-fixdate
 
 cdef Conn* conn_new(Reactor* reactor, int fd, uint8_t kind, Handler on_event, Handler on_timeout) noexcept nogil

@@ -82,6 +82,16 @@ cdef void reactor_clock(Reactor* reactor) noexcept nogil:
     reactor.now_ms = reactor.now_us // 1000
 
 
+cdef void _set_wall(Reactor* reactor) noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_REALTIME, &now)
+    reactor.wall_us = <int64_t>now.tv_sec * 1000000 + now.tv_nsec // 1000 - clock_us()
+
+
+cdef int64_t reactor_wall(Reactor* reactor) noexcept nogil:
+    return (reactor.wall_us + reactor.now_us) // 1000000
+
+
 cdef void _on_clock(Conn* conn, uint32_t events) noexcept nogil:
     cdef uint64_t ticks
     if read(conn.fd, &ticks, sizeof(ticks)) > 0:
@@ -109,6 +119,7 @@ cdef bint reactor_init(Reactor* reactor) noexcept nogil:
     timerfd_settime(reactor.clockfd, 0, &every, NULL)
     slab_init(&reactor.slab, FIRST_CAP, SPARES * KEEP_BUFS)
     reactor_clock(reactor)
+    _set_wall(reactor)
     wheel_init(&reactor.wheel, reactor.now_ms)
     clock = conn_new(reactor, reactor.clockfd, CONN_CLOCK, _on_clock, _on_clock)
     if clock == NULL:
@@ -188,6 +199,7 @@ cdef void _batch(Reactor* reactor, epoll_event* events, int n) noexcept nogil:
         _bury(reactor)
     if reactor.ticked:
         reactor.ticked = 0
+        _set_wall(reactor)
         wheel_advance(&reactor.wheel, reactor.now_ms, _expired)
         _bury(reactor)
 

@@ -17,24 +17,24 @@ from gw.config import load
 
 if TYPE_CHECKING:
     from gw.config import Loaded
-    from gw.runtime import Decision
+    from gw.runtime import Decision, Verdict
 
 
 def explain(method: str, url: str, headers: list[str], named: Path | None, client: str, as_json: bool) -> Exit:
-    """Print the decision; 1 when no route takes the request."""
+    """Print the decision; 1 when the request is refused."""
     from gw.runtime import decide
 
     loaded = load(config_path(named))
     fields = [_field(text) for text in headers]
     try:
-        decision = decide(compiled(loaded), method, url, fields, client)
+        decision = decide(*compiled(loaded), method, url, fields, client)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     if as_json:
         say_json(_plain(loaded, decision))
     else:
         _show(loaded, decision, url)
-    return Exit.OK if decision.route >= 0 else Exit.PROBLEM
+    return Exit.OK if decision.route >= 0 and not decision.reason else Exit.PROBLEM
 
 
 def _field(text: str) -> tuple[str, str]:
@@ -47,7 +47,8 @@ def _field(text: str) -> tuple[str, str]:
 def _plain(loaded: Loaded, decision: Decision) -> dict[str, Any]:
     losers = [{"route": loser.route, "at": written_at(loaded, loser.route), "why": _placed(loaded, loser.why)} for loser in decision.losers]
     winner = {"at": written_at(loaded, decision.route), "to": destination(loaded.config.routes[decision.route])} if decision.route >= 0 else {}
-    return {**asdict(decision), "losers": losers, **winner}
+    found = asdict(decision) | {"losers": losers, "verdicts": [asdict(each) for each in decision.verdicts], **winner}
+    return {name: value for name, value in found.items() if not isinstance(value, bytes)}
 
 
 def _show(loaded: Loaded, decision: Decision, url: str) -> None:
@@ -82,12 +83,20 @@ def _name(loaded: Loaded, index: int) -> Any:
     return Text(f"{route_name(loaded.config.routes[index])}  ({written_at(loaded, index)})")
 
 
+def _verdict(verdict: Verdict) -> str:
+    outcome = {"pass": "passes", "next": "refuses, the next alternative is tried", "answer": "answers"}[verdict.verdict]
+    return f"{outcome}{f', {verdict.reason}' if verdict.reason else ''}{f': {verdict.told}' if verdict.told else ''}"
+
+
 def _show_plan(loaded: Loaded, decision: Decision) -> None:
     route = loaded.config.routes[decision.route]
     lines = []
     if decision.params:
         lines.append(f"parameters  {', '.join(decision.params)}")
     lines.append(f"policies    {', '.join(decision.steps) or 'none'}")
+    lines += [f"  {each.policy:<12}{_verdict(each)}" for each in decision.verdicts if each.told or each.reason]
+    if decision.identity:
+        lines.append(f"caller      {', '.join(f'{name} {value}' for name, value in decision.identity.items())}")
     if route.service:
         service = loaded.config.services[route.service]
         addresses = [each if isinstance(each, str) else f"{each.address} (weight {each.weight})" for each in service.endpoints]

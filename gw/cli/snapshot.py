@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 from gw.errors import ConfigError
 
 if TYPE_CHECKING:
+    from gw._fast.shm import Segment
     from gw._fast.snapshot import Snapshot
     from gw.config import Loaded
 
 
-def compiled(loaded: Loaded) -> Snapshot:
-    """Compile as a worker does, with counters of its own that nobody reads. Raises ConfigError with places."""
+def compiled(loaded: Loaded) -> tuple[Snapshot, Segment]:
+    """Compile as a worker does, with shared memory of its own that nobody shares. Raises ConfigError with places."""
     from gw._fast.shm import Segment
     from gw.runtime import compile_snapshot
 
     process = loaded.config.process
     segment = Segment(1, process.routes_max, process.endpoints_max)
     try:
-        return compile_snapshot(loaded.config, 1, segment, loaded.base)
+        return compile_snapshot(loaded.config, 1, segment, loaded.base), segment
     except ConfigError as error:
         raise loaded.placed(error) from None

@@ -210,6 +210,60 @@ class Process(Struct, forbid_unknown_fields=True, frozen=True):
     hook_warn: Annotated[Duration, WAIT, Meta(description="A Python hook that blocks longer is named in the error log.")] = Duration(0.05)
 
 
+class ApiKey(Struct, forbid_unknown_fields=True, frozen=True):
+    """A key of a consumer. gw keeps only its hash."""
+
+    id: Annotated[str, Meta(min_length=1, description="Names the key in logs; not secret.")]
+    hash: Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$", description="`sha256:` and the hash in hex, as `gw keys hash` prints it.")]
+
+
+class Password(Struct, forbid_unknown_fields=True, frozen=True):
+    """A user name and password for the policy `basic`."""
+
+    user: Annotated[str, Meta(min_length=1, pattern="^[^:]+$", description="User name, without a colon (RFC 7617).")]
+    hash: Annotated[str, Meta(pattern="^\\$(argon2id|argon2i|2[aby])\\$", description="argon2 or bcrypt hash, as `gw keys password` prints it.")]
+
+
+class Secret(Struct, forbid_unknown_fields=True, frozen=True):
+    """A shared secret or a public key for the policy `hmac`."""
+
+    id: Annotated[str, Meta(min_length=1, description="The `keyid` of signatures.")]
+    secret: Annotated[str, Meta(min_length=16, description="The shared secret: `${ENV}` or `file:`.")]
+
+
+class Consumer(Struct, forbid_unknown_fields=True, frozen=True):
+    """A known caller: what it proves itself with, and what holds for it alone."""
+
+    groups: Annotated[list[str], Meta(description="For the policy `acl`; letters, digits, `.`, `_`, `-`.")] = field(default_factory=list)
+    api_keys: Annotated[list[ApiKey], Meta(description="For the policy `api-key`.")] = field(default_factory=list)
+    passwords: Annotated[list[Password], Meta(description="For the policy `basic`.")] = field(default_factory=list)
+    secrets: Annotated[list[Secret], Meta(description="For the policy `hmac`.")] = field(default_factory=list)
+    subjects: Annotated[list[str], Meta(description="Values of a token's claim `sub` that are this consumer, for `jwt`, `oidc` and `oauth2-introspection`.")] = field(
+        default_factory=list
+    )
+    certificates: Annotated[
+        list[str], Meta(description="Names a client certificate may prove, for `mtls`: `CN=...`, `DNS:...`, `URI:...`, `email:...`, or `sha256:` and a fingerprint.")
+    ] = field(default_factory=list)
+    policies: Annotated[list[Any], Meta(description="Policies of this consumer, run behind the route's once it is known.")] = field(default_factory=list)
+
+
+class IdentityFields(Struct, forbid_unknown_fields=True, frozen=True):
+    """Header fields that tell origins who calls. A client's own copies are removed. null = not told."""
+
+    consumer: Annotated[str | None, Meta(description="Name of the consumer.")] = "X-Consumer"
+    groups: Annotated[str | None, Meta(description="Its groups, comma-separated.")] = "X-Consumer-Groups"
+    subject: Annotated[str | None, Meta(description="What the credential names: the claim `sub`, a user, the name of a certificate.")] = "X-Subject"
+    credential: Annotated[str | None, Meta(description="Id of the credential.")] = "X-Credential"
+    scopes: Annotated[str | None, Meta(description="Scopes of the token, space-separated.")] = None
+    method: Annotated[str | None, Meta(description="Policy that proved it.")] = None
+
+
+class Store(Struct, forbid_unknown_fields=True, frozen=True):
+    """Where gw keeps what is made at run time: keys, usage of quotas."""
+
+    file: Annotated[str, Meta(min_length=1, description="SQLite file; relative to the config file.")] = "gw.db"
+
+
 class Config(Struct, forbid_unknown_fields=True, frozen=True):
     """Everything an operator can say."""
 
@@ -218,6 +272,9 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
     services: Annotated[dict[str, Service], Meta(description="By name.")] = field(default_factory=dict)
     policies: Annotated[list[Any], Meta(description="Policies of every route, run first.")] = field(default_factory=list)
     modules: Annotated[list[str], Meta(description="Folders, relative to the config file, in which policies of your own are looked up.")] = field(default_factory=list)
+    consumers: Annotated[dict[str, Consumer], Meta(description="Known callers, by name.")] = field(default_factory=dict)
+    identity: Annotated[IdentityFields, Meta(description="How origins are told who calls.")] = field(default_factory=IdentityFields)
+    store: Annotated[Store | None, Meta(description="What is made at run time; unset means that nothing is.")] = None
     trusted_proxies: Annotated[list[str], Meta(description="Addresses and CIDR blocks whose forwarding fields are believed.")] = field(default_factory=list)
     limits: Annotated[Limits, Meta(description="Sizes on the client's side.")] = field(default_factory=Limits)
     client_timeouts: Annotated[ClientTimeouts, Meta(description="Time-outs on the client's side.")] = field(default_factory=ClientTimeouts)

@@ -1,4 +1,4 @@
-"""Policy lists as written: items `name` or `name: {config}`."""
+"""Policy lists as written: items `name`, `name: {config}`, or `any-of: [policies]` and `all-of: [policies]`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ class WrittenPolicy(NamedTuple):
     name: str
     config: dict[str, Any]
     pointer: str
+    members: tuple[WrittenPolicy, ...] = ()  # of any-of and all-of
+
+
+ANY, ALL = "any-of", "all-of"
 
 
 def policies_of(raw: list[Any], pointer: str = "$.policies") -> list[WrittenPolicy]:
@@ -41,8 +45,17 @@ def _policy(item: Any, pointer: str) -> WrittenPolicy | Problem:
         return Problem(message=f"one item holds {len(item)} policies: {', '.join(item)}", pointer=pointer, hint=hint)
     [(name, config)] = item.items()
     place = join(pointer, name)
+    if name in (ANY, ALL):
+        return _combined(name, config, place)
     if config is None:
         return WrittenPolicy(name, {}, place)
     if not isinstance(config, dict):
         return Problem(message=f"expected a mapping of settings under policy '{name}'", pointer=place)
     return WrittenPolicy(name, config, place)
+
+
+def _combined(name: str, raw: Any, pointer: str) -> WrittenPolicy | Problem:
+    if not isinstance(raw, list) or not raw:
+        return Problem(message=f"expected a list of policies under '{name}'", pointer=pointer, hint="`any-of: [{jwt: {...}}, {api-key: {...}}]`")
+    members, problems = read_policies(raw, pointer)
+    return problems[0] if problems else WrittenPolicy(name, {}, pointer, tuple(members))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gw.config.address import Address, Bind, parse_bind, parse_endpoint
+from gw.config.consumer_rules import check_consumers
 from gw.config.convert import BROKEN, advise, whole
 from gw.config.model import Config, Endpoint, Listener, Route, Service
 from gw.config.node import join
@@ -37,6 +38,7 @@ def check_objects(config: Config) -> Iterator[Problem]:
         yield from check_route(route, f"$.routes[{index}]")
     for pointer, raw in _policy_lists(config):
         yield from read_policies(raw, pointer)[1]
+    yield from check_consumers(config)
     yield from _trusted_proxies(config)
     yield from _limits(config)
 
@@ -196,6 +198,9 @@ def _policy_lists(config: Config) -> Iterator[tuple[str, list[Any]]]:
             yield f"{join('$.services', name)}.policies", service.policies
     for index, route in whole(config.routes):
         yield f"$.routes[{index}].policies", route.policies
+    for name, consumer in config.consumers.items():
+        if consumer is not BROKEN:
+            yield f"{join('$.consumers', name)}.policies", consumer.policies
 
 
 def _trusted_proxies(config: Config) -> Iterator[Problem]:

@@ -38,6 +38,10 @@ FIELDS = (
     Field("retries", "1", "Further endpoints tried.", "there were any"),
     Field("tls", '"TLSv1.3"', "TLS version of the client's connection.", "the client speaks TLS"),
     Field("tls_client", '"CN=alice,O=Example"', "Whom the client's certificate proves it to be: its subject, or else its alternative names.", "it showed one that passed"),
+    Field("auth", '"jwt"', "Policy that found out who calls.", "one did"),
+    Field("consumer", '"alice"', "Name of the consumer.", "the caller is one"),
+    Field("subject", '"auth0|1234"', "What the credential names: a claim `sub`, a user, the name of a certificate.", "it names something"),
+    Field("credential", '"gw_3f9a"', "Id of the credential, never the credential.", "it has one"),
     Field("user_agent", '"curl/8.5.0"', "`User-Agent`.", "the request has one"),
     Field("referer", '"https://example.com/"', "`Referer`.", "the request has one"),
 )

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Literal
 
 from msgspec import Struct
 
 from gw._fast.hooks import Request, Response
+from gw._fast.shm import Segment
+from gw.config.model import Consumer
+from gw.store import Source
+
+# What a policy is for: a module says so in KIND, "custom" when it does not. Only authentication can be an alternative in any-of.
+Kind = Literal["authentication", "authorisation", "limit", "shaping", "protection", "custom"]
 
 RequestHook = Callable[[Request], Response | None] | Callable[[Request], Awaitable[Response | None]]
 ResponseHook = Callable[[Request], None] | Callable[[Request], Awaitable[None]]
@@ -30,3 +38,12 @@ class Tools(Struct, frozen=True):
 
     route: str  # name of the route the policy is attached to; a policy is built once per route
     pointer: str  # where its config stands, for problems found in build()
+    service: str = ""  # that the route forwards to; empty when it forwards nothing
+    base: Path = Path()  # what files in the config are relative to
+    segment: Segment | None = None  # memory shared by all workers; None in a test of a policy alone
+    consumers: Mapping[str, Consumer] = {}  # by name; their order is their index in the snapshot
+    sources: list[tuple[Source, Callable[[bytes], None]]] = []  # filled by `follow`
+
+    def follow(self, source: Source, take: Callable[[bytes], None]) -> None:
+        """Have `take` called with the source's data, now if there is any, and whenever it changes, in each worker, on its loop."""
+        self.sources.append((source, take))

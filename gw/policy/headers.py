@@ -11,8 +11,9 @@ from gw._fast.step import HeaderStep
 from gw.config.node import join
 from gw.config.syntax import is_field_value, is_token
 from gw.errors import ConfigError, Problem
-from gw.policy.base import Tools
+from gw.policy.base import Kind, Tools
 
+KIND: Kind = "shaping"
 FRAMING = {"connection", "content-length", "host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 
 

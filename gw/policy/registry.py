@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from gw.config.convert import nearest
 from gw.errors import ConfigError, Problem
+from gw.policy.base import Kind
 
 BUILTIN = ("headers",)
 
@@ -25,6 +26,7 @@ class Policy(Struct, frozen=True):
     config: type[Struct]
     build: Callable[[Any, Any], Any]
     summary: str
+    kind: Kind
     file: Path | None = None  # of the operator's own; None when built in
 
 
@@ -74,4 +76,4 @@ def _taken_apart(name: str, module: ModuleType, file: Path | None, pointer: str)
     build = module.__dict__.get("build")
     if not (isinstance(config, type) and issubclass(config, Struct)) or not callable(build):
         raise ConfigError([Problem(message=f"policy '{name}': {module.__file__} needs a msgspec Struct `Config` and a function `build(config, tools)`", pointer=pointer)])
-    return Policy(name, config, build, (module.__doc__ or "").strip().partition("\n")[0], file)
+    return Policy(name, config, build, (module.__doc__ or "").strip().partition("\n")[0], module.__dict__.get("KIND", "custom"), file)

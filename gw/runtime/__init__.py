@@ -5,7 +5,7 @@ Not here: swapping it in (gw.server), serving it (gw._fast). Start with compile.
 
 from gw._fast.snapshot import Snapshot
 from gw.runtime.compile import compile_snapshot, endpoint_key, route_key, route_name
-from gw.runtime.explain import Decision, Loser, decide
+from gw.runtime.explain import Decision, Engine, Loser, Verdict, decide
 from gw.runtime.warn import warnings
 
-__all__ = ["Decision", "Loser", "Snapshot", "compile_snapshot", "decide", "endpoint_key", "route_key", "route_name", "warnings"]
+__all__ = ["Decision", "Engine", "Loser", "Snapshot", "Verdict", "compile_snapshot", "decide", "endpoint_key", "route_key", "route_name", "warnings"]

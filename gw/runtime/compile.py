@@ -33,7 +33,7 @@ def compile_snapshot(config: Config, revision: int, segment: Segment, base: Path
     `ticket_keys` are shared by all workers so that any of them resumes the sessions of any other.
     """
     table = compile_routes(config.routes, config.path)
-    steps = StepBuilder(config, base)
+    steps = StepBuilder(config, base, segment)
     services = {name: index for index, name in enumerate(config.services)}
     plans = []
     problems: list[Problem] = []
@@ -44,10 +44,11 @@ def compile_snapshot(config: Config, revision: int, segment: Segment, base: Path
             problems += error.problems
     compiled = _each(lambda item: _service(item[0], item[1], segment, base), list(config.services.items()), problems)
     listeners = _each(lambda item: _listener(item[1], item[0], base, ticket_keys), list(enumerate(config.listeners)), problems)
+    consumers = _each(lambda name: _consumer(config, name, steps), list(config.consumers), problems)
     if problems:
         raise ConfigError(problems)
-    settings = _settings(config) | {"nowhere_slot": _slot(segment, route_key(""), "$.process.routes_max"), "files": steps.files}
-    return Snapshot(revision, settings, table.router, compiled, plans, listeners)
+    settings = _settings(config) | {"nowhere_slot": _slot(segment, route_key(""), "$.process.routes_max"), "files": steps.files, "sources": steps.sources}
+    return Snapshot(revision, settings, table.router, compiled, plans, listeners, consumers)
 
 
 def _each(make: Any, items: list[Any], problems: list[Problem]) -> list[Any]:
@@ -188,6 +189,7 @@ def _plan(config: Config, route: Route, match: RouteMatch, services: dict[str, i
     service = config.services[route.service] if route.service else None
     mode, text = _host_sent(route.host or (service.host if service else "preserve"))
     respond, redirect = route.respond, route.redirect
+    policies = steps.of(route, index, name)
     fields = "".join(f"{key}: {value}\r\n" for key, value in respond.headers.items()) if respond else ""
     if respond and respond.body and not any(key.lower() == "content-type" for key in respond.headers):
         fields += "Content-Type: text/plain; charset=utf-8\r\n"
@@ -205,10 +207,16 @@ def _plan(config: Config, route: Route, match: RouteMatch, services: dict[str, i
         "body": respond.body.encode() if respond else b"",
         "max_body": int(route.max_body),
         "upgrades": [protocol.lower() for protocol in route.upgrade],
-        "steps": steps.of(route, index, name),
+        "steps": policies.steps,
+        "jumps": policies.jumps,
         "slot": _slot(segment, route_key(name), f"$.routes[{index}]"),
         **_timeouts(config, service, route),
     }
+
+
+def _consumer(config: Config, name: str, steps: StepBuilder) -> dict[str, Any]:
+    policies = steps.of_consumer(name)
+    return {"name": name, "groups": config.consumers[name].groups, "steps": policies.steps, "jumps": policies.jumps}
 
 
 def route_key(name: str) -> bytes:

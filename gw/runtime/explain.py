@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from gw._fast.explain import explain
+from gw._fast.explain import Inquiry
+from gw._fast.lane import Lane
+from gw._fast.shm import Segment
 from gw._fast.snapshot import Snapshot
 
 
@@ -15,6 +19,16 @@ class Loser(Struct, frozen=True):
 
     route: int  # index in the config
     why: str
+
+
+class Verdict(Struct, frozen=True):
+    """What one policy made of the request. `verdict` is pass, answer, or next: the next alternative was tried."""
+
+    policy: str
+    verdict: str
+    told: str  # what it saw, in a few words
+    reason: str  # why it refused, from the closed list
+    us: int  # time it took
 
 
 class Decision(Struct, frozen=True):
@@ -30,30 +44,84 @@ class Decision(Struct, frozen=True):
     params: list[str]
     steps: list[str]  # policies in the order they would run
     reason: str = ""
-    status: int = 0
+    status: int = 0  # of gw's own answer; 0: the endpoint answers
     detail: str = ""
+    verdicts: list[Verdict] = []
+    identity: dict[str, str] = {}
+    endpoint: int = -1  # index in the service, -1: nothing is forwarded, or nowhere to
+    forwarded: bytes = b""  # the head as it would go to the endpoint
+    answer: bytes = b""  # gw's own answer
 
 
-def decide(snapshot: Snapshot, method: str, url: str, headers: list[tuple[str, str]] | None = None, client: str = "127.0.0.1") -> Decision:
-    """Ask the snapshot. `url` is absolute, or a path that goes with a Host among `headers`. Raises ValueError for what is no head at all."""
-    considered: list[tuple[int, str]] = []
-    found = explain(snapshot, _head(method, url, headers or []), client, url.startswith("https://"), lambda route, text: considered.append((route, text)))
-    route = found["route"]
-    won = next((text for index, text in reversed(considered) if index == route), "")
-    return Decision(
-        method=method,
-        host=found["host"],
-        path=found["path"],
-        client=found["client"],
-        route=max(route, -1),
-        won=won,
-        losers=[Loser(index, text) for index, text in considered if index != route],
-        params=found["params"],
-        steps=[step.name for step in snapshot.plans[route]["steps"]] if route >= 0 else [],
-        reason=found["reason"],
-        status=found["status"],
-        detail=found["detail"],
-    )
+class Engine:
+    """A lane that serves nobody: questions share what limits have counted, as requests would."""
+
+    def __init__(self, snapshot: Snapshot, segment: Segment) -> None:
+        self.snapshot = snapshot
+        self.reports: list[tuple[str, dict[str, object]]] = []  # what would stand in the error log
+        self._lane = Lane(segment, 0, lambda event, fields: self.reports.append((event, fields)))
+        self._lane.install(snapshot)
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._lane.close()
+
+    async def ask(
+        self, method: str, url: str, headers: list[tuple[str, str]] | None = None, client: str = "127.0.0.1", wall: float | None = None, now: float | None = None
+    ) -> Decision:
+        """`url` is absolute, or a path that goes with a Host among `headers`; `wall` and `now` are seconds of the wall clock and of the monotonic one.
+
+        Raises ValueError for what is no head at all.
+        """
+        considered: list[tuple[int, str]] = []
+        now_us = round((time.monotonic() if now is None else now) * 1_000_000)
+        asked = Inquiry(self._lane, _head(method, url, headers or []), client, url.startswith("https://"), now_us, int(time.time() if wall is None else wall))
+        found = asked.route(lambda route, text: considered.append((route, text)))
+        verdicts = await _steps(asked)
+        endpoint = asked.endpoint()
+        forwarded, answer = asked.forwarded(), asked.answer()
+        route = found["route"]
+        return Decision(
+            method=method,
+            host=found["host"],
+            path=found["path"],
+            client=found["client"],
+            route=max(route, -1),
+            won=next((text for index, text in reversed(considered) if index == route), ""),
+            losers=[Loser(index, text) for index, text in considered if index != route],
+            params=found["params"],
+            steps=[step.name for step in self.snapshot.plans[route]["steps"]] if route >= 0 else [],
+            reason=asked.reason(),
+            status=int(answer[9:12]) if answer else 0,
+            detail=found["detail"],
+            verdicts=verdicts,
+            identity={key: value for key, value in asked.identity().items() if isinstance(value, str) and value},
+            endpoint=endpoint if forwarded else -1,
+            forwarded=forwarded,
+            answer=answer,
+        )
+
+
+async def _steps(asked: Inquiry) -> list[Verdict]:
+    verdicts = []
+    while (found := asked.step()) is not None:
+        if found["verdict"] == "waits":
+            began = time.monotonic()
+            if asked.task is not None:
+                await asyncio.wait([asked.task])
+                await asyncio.sleep(0)  # its callbacks run in the loop's next turn
+            found = {**found, **asked.woken(), "us": found["us"] + round((time.monotonic() - began) * 1_000_000)}
+        verdicts.append(Verdict(found["policy"], found["verdict"], found["told"], found["reason"], found["us"]))
+    return verdicts
+
+
+def decide(snapshot: Snapshot, segment: Segment, method: str, url: str, headers: list[tuple[str, str]] | None = None, client: str = "127.0.0.1") -> Decision:
+    """Ask the snapshot once. Raises ValueError for what is no head at all."""
+    engine = Engine(snapshot, segment)
+    try:
+        return asyncio.run(engine.ask(method, url, headers, client))
+    finally:
+        engine.close()
 
 
 def _head(method: str, url: str, headers: list[tuple[str, str]]) -> bytes:

@@ -1,45 +1,134 @@
-"""The policies of a route, built into steps in the order they are read: the gateway's, the service's, the route's."""
+"""The policies of a route, built into steps in the order they are read: the gateway's, the service's, the route's; and those of a consumer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+
 from gw._fast.hooks import PythonStep
+from gw._fast.identity import FIELDS, IdentityStep
+from gw._fast.shm import Segment
 from gw._fast.step import Step
 from gw.config import Config, convert, policies_of
 from gw.config.model import Route
-from gw.config.policies import WrittenPolicy
+from gw.config.policies import ALL, ANY, WrittenPolicy
 from gw.errors import ConfigError, Problem
 from gw.policy import Hooks, Policy, Tools, find
+from gw.store import Source
+
+
+class Place:
+    """A position among steps that is not known yet."""
+
+    def __init__(self) -> None:
+        self.position = 0
+
+
+class Plan(Struct):
+    """Steps, and where to go on behind those that are alternatives: position -> (when it passes, when it refuses); None = as usual."""
+
+    steps: list[Step] = []
+    places: dict[int, tuple[Place | None, Place | None]] = {}
+
+    @property
+    def jumps(self) -> dict[int, tuple[int, int]]:
+        """As Snapshot takes them: 0 = as usual."""
+        return {at: (then.position if then else 0, other.position if other else 0) for at, (then, other) in self.places.items()}
 
 
 class StepBuilder:
-    """Finds each policy once per snapshot and builds it once per route."""
+    """Finds each policy once per snapshot and builds it once per route or consumer."""
 
-    def __init__(self, config: Config, base: Path) -> None:
+    def __init__(self, config: Config, base: Path, segment: Segment) -> None:
         self.config = config
+        self.base = base
+        self.segment = segment
         self.folders = [base / folder for folder in config.modules]
         self.found: dict[str, Policy] = {}
+        self.sources: list[tuple[Source, Callable[[bytes], None]]] = []
+        self.authenticates = any(self._kind(each) == "authentication" for each in self._all())
 
     @property
     def files(self) -> list[Path]:
         """Modules of the operator's own that were read, for watching."""
         return [policy.file for policy in self.found.values() if policy.file]
 
-    def of(self, route: Route, index: int, name: str) -> list[Step]:
+    def of(self, route: Route, index: int, name: str) -> Plan:
         """The steps of a route. Raises ConfigError."""
         written = policies_of(self.config.policies, "$.policies")
         if route.service:
             written += policies_of(self.config.services[route.service].policies, f"$.services.{route.service}.policies")
         written += policies_of(route.policies, f"$.routes[{index}].policies")
-        return [self._step(each, name) for each in written]
+        plan = self._plan(written, name, route.service or "")
+        if self.authenticates:
+            plan.steps.append(IdentityStep({field: getattr(self.config.identity, field) for field in FIELDS}))
+        return plan
 
-    def _step(self, written: WrittenPolicy, route: str) -> Step:
+    def of_consumer(self, name: str) -> Plan:
+        """The steps that run behind any route's once this consumer is known. Raises ConfigError."""
+        return self._plan(policies_of(self.config.consumers[name].policies, f"$.consumers.{name}.policies"), f"consumer:{name}", "")
+
+    def _all(self) -> Iterator[WrittenPolicy]:
+        """Every policy written anywhere in the config."""
+        yield from _leaves(policies_of(self.config.policies, "$.policies"))
+        for name, service in self.config.services.items():
+            yield from _leaves(policies_of(service.policies, f"$.services.{name}.policies"))
+        for index, route in enumerate(self.config.routes):
+            yield from _leaves(policies_of(route.policies, f"$.routes[{index}].policies"))
+
+    def _kind(self, written: WrittenPolicy) -> str:
+        try:
+            return self._find(written).kind
+        except ConfigError:  # told when the route that uses it is built
+            return "custom"
+
+    def _find(self, written: WrittenPolicy) -> Policy:
         policy = self.found.get(written.name) or find(written.name, self.folders, written.pointer)
         self.found[written.name] = policy
+        return policy
+
+    def _plan(self, written: Sequence[WrittenPolicy], name: str, service: str) -> Plan:
+        plan = Plan()
+        for each in written:
+            self._add(plan, each, name, service, None, None)
+        return plan
+
+    def _add(self, plan: Plan, written: WrittenPolicy, name: str, service: str, then: Place | None, other: Place | None) -> None:
+        """Append one policy, or a combination of several: behind it goes on at `then` when it passes, at `other` when it refuses."""
+        if written.name == ALL:
+            for member in written.members:
+                self._add(plan, member, name, service, then if member is written.members[-1] else None, other)
+        elif written.name == ANY:
+            end = then or Place()
+            self._add_any(plan, written, name, service, end, other)
+            if then is None:
+                end.position = len(plan.steps)
+        else:
+            if then or other:
+                self._may_be_alternative(written)
+                plan.places[len(plan.steps)] = (then, other)
+            plan.steps.append(self._step(written, name, service))
+
+    def _add_any(self, plan: Plan, written: WrittenPolicy, name: str, service: str, end: Place, other: Place | None) -> None:
+        for member in written.members:
+            last = member is written.members[-1]
+            following = other if last else Place()
+            self._add(plan, member, name, service, end, following)
+            if not last and following:
+                following.position = len(plan.steps)
+
+    def _may_be_alternative(self, written: WrittenPolicy) -> None:
+        if self._find(written).kind != "authentication":
+            raise ConfigError([Problem(message=f"policy '{written.name}' does not authenticate: it cannot be an alternative in any-of", pointer=written.pointer, at_key=True)])
+
+    def _step(self, written: WrittenPolicy, route: str, service: str) -> Step:
+        policy = self._find(written)
         config = convert(written.config, policy.config, written.pointer)
-        built = self._built(policy, config, Tools(route, written.pointer))
+        tools = Tools(route, written.pointer, service, self.base, self.segment, self.config.consumers, self.sources)
+        built = self._built(policy, config, tools)
         if isinstance(built, Step):
             return built
         if not isinstance(built, Hooks):
@@ -58,3 +147,11 @@ class StepBuilder:
             if policy.file is None:
                 raise
             raise ConfigError([Problem(message=f"policy '{policy.name}': build() raised {type(error).__name__}: {error}", pointer=tools.pointer)]) from error
+
+
+def _leaves(written: Sequence[WrittenPolicy]) -> Iterator[WrittenPolicy]:
+    for each in written:
+        if each.members:
+            yield from _leaves(each.members)
+        else:
+            yield each

@@ -33,6 +33,7 @@ class Prepare(Struct, tag="prepare"):
     base: str
     addresses: dict[str, list[tuple[str, int]]]
     ticket_keys: list[bytes]
+    supplies: dict[str, bytes]
 
 
 class Commit(Struct, tag="commit"):
@@ -52,6 +53,13 @@ class Addresses(Struct, tag="addresses"):
 
     endpoint: str
     addresses: list[tuple[str, int]]
+
+
+class Supply(Struct, tag="supply"):
+    """What a source of policies has published."""
+
+    source: str
+    data: bytes
 
 
 class NewTicketKeys(Struct, tag="ticket-keys"):
@@ -101,6 +109,12 @@ class Committed(Struct, tag="committed"):
     revision: int
 
 
+class Want(Struct, tag="want"):
+    """Fresher data of a source may hold what is missing here."""
+
+    source: str
+
+
 class Report(Struct, tag="report"):
     """An event for the error log."""
 
@@ -108,8 +122,8 @@ class Report(Struct, tag="report"):
     fields: dict[str, Any]
 
 
-ToWorker = Listen | Prepare | Commit | Abandon | Addresses | NewTicketKeys | ReopenLogs | Drain | Shed
-ToSupervisor = Ready | Prepared | Failed | Committed | Report
+ToWorker = Listen | Prepare | Commit | Abandon | Addresses | Supply | NewTicketKeys | ReopenLogs | Drain | Shed
+ToSupervisor = Ready | Prepared | Failed | Committed | Want | Report
 
 
 to_worker = msgspec.msgpack.Decoder(ToWorker).decode

@@ -26,6 +26,7 @@ from gw.server import channel as messages
 from gw.server import notify
 from gw.server.slots import Child
 from gw.server.sockets import Sockets
+from gw.server.sources import Sources, sources_of
 from gw.server.workers import Workers
 from gw.services import Discovery, named_endpoints
 from gw.tls import TicketKeys
@@ -136,6 +137,7 @@ class Owner(Protocol):
     discovery: Discovery
     segment: Segment
     tickets: TicketKeys
+    sources: Sources
 
     def addresses(self, config: Config) -> dict[str, list[tuple[str, int]]]: ...
     def replaced(self) -> None: ...
@@ -204,13 +206,17 @@ class Reloader:
             snapshot = compile_snapshot(loaded.config, self.number, owner.segment, loaded.base, ticket_keys=owner.tickets.all())
             fresh = Revision(self.number, loaded, snapshot)
             owner.discovery.follow(old.hosts | fresh.hosts)
+            owner.sources.follow(sources_of(old.snapshot) | sources_of(snapshot))
             await owner.discovery.first(RESOLVE_TIMEOUT)
+            await owner.sources.first(RESOLVE_TIMEOUT)
             await self._prepare_all(fresh, opened)
         except ConfigError as error:
             owner.sockets.close(opened)
             owner.discovery.follow(old.hosts)
+            owner.sources.follow(sources_of(old.snapshot))
             raise loaded.placed(error) from None
         owner.discovery.follow(fresh.hosts)
+        owner.sources.follow(sources_of(snapshot))
         for problem in warnings(loaded):
             owner.log("warning", "config-problem", problem=str(problem))
 
@@ -218,7 +224,8 @@ class Reloader:
         owner = self._owner
         self.rollout = Rollout(fresh.number, (child.slot.index for child in owner.workers.living))
         base = str(fresh.loaded.base.resolve())
-        self._prepare = messages.Prepare(fresh.number, encode(fresh.config), base, owner.addresses(fresh.config), owner.tickets.all())
+        supplies = owner.sources.chosen(sources_of(fresh.snapshot))
+        self._prepare = messages.Prepare(fresh.number, encode(fresh.config), base, owner.addresses(fresh.config), owner.tickets.all(), supplies)
         for child in owner.workers.living:
             child.channel.send_sockets((bind, fd) for bind in opened for fd in owner.sockets.of(bind, child.slot.index))
             child.channel.send(self._prepare)

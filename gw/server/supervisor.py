@@ -33,6 +33,7 @@ from gw.server.control import Control
 from gw.server.reload import RESOLVE_TIMEOUT, Reloader, Revision
 from gw.server.slots import Child, Slot
 from gw.server.sockets import Sockets, explain, name_of, open_single
+from gw.server.sources import Sources, sources_of
 from gw.server.view import View
 from gw.server.watch import Watch, watched
 from gw.server.workers import Workers
@@ -111,6 +112,7 @@ class Supervisor:
             raise loaded.placed(error) from None
         self.current = Revision(1, loaded, snapshot)
         self.discovery = Discovery(SystemResolver(), self._name_changed, self.log)
+        self.sources = Sources(lambda source, data: self.workers.send(messages.Supply(source, data)), self.log)
         self.workers = Workers(count, self, self.loop, self._actions)
         self.reloader = Reloader(self, self._load)
         self.view = View(self)
@@ -170,6 +172,9 @@ class Supervisor:
         self.discovery.follow(self.current.hosts)
         if not await self.discovery.first(RESOLVE_TIMEOUT):
             self.log("warning", "dns-slow", hint="serving without addresses for some endpoints; they answer 503 until their names resolve")
+        self.sources.follow(sources_of(self.current.snapshot))
+        if late := await self.sources.first(RESOLVE_TIMEOUT):
+            self.log("warning", "sources-slow", sources=late, hint="serving without them; policies that need them answer 503 until they come")
         worker.name_process("gw: supervisor")
         self.log(
             "info",
@@ -238,6 +243,7 @@ class Supervisor:
             base=revision.loaded.base,
             snapshot=[revision.snapshot],
             addresses=self.addresses(revision.config),
+            supplies=dict(self.sources.data),
             sockets=self.sockets.of_slot(slot.index),
             channel=channel,
             core=core,
@@ -253,6 +259,9 @@ class Supervisor:
 
     def heard(self, child: Child, message: messages.ToSupervisor) -> None:
         """A worker said something."""
+        if isinstance(message, messages.Want):
+            self.sources.want(message.source)
+            return
         if isinstance(message, messages.Report):
             level = message.fields.pop("level", "warning")
             self.log(level, message.event, worker=child.slot.index, **message.fields)

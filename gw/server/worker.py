@@ -34,6 +34,7 @@ from gw.runtime import Snapshot, compile_snapshot
 from gw.server import channel as messages
 from gw.server.channel import Channel
 from gw.server.slots import STACK_SIGNAL
+from gw.server.sources import supply
 
 CRASHED = 70  # exit code: an exception ended the worker (EX_SOFTWARE)
 DRAIN_POLL = 0.02  # seconds between two looks for open exchanges
@@ -51,6 +52,7 @@ class Seed(Struct):
     base: Path
     snapshot: list[Snapshot]  # one, taken out by the worker: nothing else may keep it alive beyond its time
     addresses: dict[str, list[tuple[str, int]]]
+    supplies: dict[str, bytes]  # by source
     sockets: dict[str, list[int]]  # descriptors by bind
     channel: socket
     core: int | None  # to pin to
@@ -151,6 +153,8 @@ class Worker:
         self.channel = Channel(self.loop, seed.channel, messages.to_worker, self._receive, self._orphaned)
         logging.getLogger().handlers = [Bridge(self._say)]  # what libraries log goes to the supervisor: the error log has one writer
         self.lane = Lane(self.segment, self.slot, self._report)
+        self.supplies = seed.supplies
+        supply(self.snapshot, self.supplies)
         self.lane.install(self.snapshot)
         self._point(seed.addresses)
         self.lane.shed(seed.shed)
@@ -176,20 +180,32 @@ class Worker:
                 self._commit(revision)
             case messages.Abandon():
                 self._abandon()
+            case messages.Drain(seconds=seconds):
+                self._drain(seconds)
+            case _:
+                self._take(message)
+
+    def _take(self, message: messages.ToWorker) -> None:
+        """News that change nothing of what is served, but where to, with what, or whether."""
+        match message:
             case messages.Addresses(endpoint=endpoint, addresses=addresses):
                 self.lane.set_addresses(endpoint.encode(), addresses)
+            case messages.Supply(source=source, data=data):
+                self.supplies[source] = data
+                supply(self.snapshot, {source: data})
             case messages.NewTicketKeys(keys=keys):
                 set_ticket_keys(self.config, self.snapshot, keys)
                 if self.next and self.next.snapshot:
                     set_ticket_keys(self.next.config, self.next.snapshot, keys)
             case messages.ReopenLogs():
                 self._open_log()
-            case messages.Drain(seconds=seconds):
-                self._drain(seconds)
             case messages.Shed(on=on):
                 self.lane.shed(on)
 
     def _report(self, event: str, fields: dict[str, Any]) -> None:
+        if event == "source-wanted":
+            self.channel.offer(messages.Want(fields["source"]))
+            return
         self.channel.offer(messages.Report(event, fields))
 
     def _say(self, level: str, event: str, /, **fields: Any) -> None:
@@ -222,6 +238,8 @@ class Worker:
             self.lane.unlisten(fd)
         before, self.config = self.config, self.next.config
         self.snapshot, self.revision = self.next.snapshot, revision
+        self.supplies = {**self.next.message.supplies, **self.supplies}
+        supply(self.snapshot, self.supplies)
         self.lane.install(self.snapshot)
         self._point(self.next.message.addresses)
         self.next = None

@@ -32,7 +32,7 @@ from gw.server.channel import (
     to_worker,
 )
 
-WORDS = [Commit(3), Abandon(1), Drain(2.5), Addresses("a:80", [("10.0.0.1", 80)]), Prepare(7, b"x" * 300, "/etc/gw", {}, []), Listen([])]
+WORDS = [Commit(3), Abandon(1), Drain(2.5), Addresses("a:80", [("10.0.0.1", 80)]), Prepare(7, b"x" * 300, "/etc/gw", {}, [], {"JwksSource:1": b"keys"}), Listen([])]
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=40))
@@ -101,7 +101,7 @@ def test_both_directions() -> None:
 def test_a_message_larger_than_the_socket_buffer_waits_and_arrives() -> None:
     with ends() as both:
         config = os.urandom(5 * 1024 * 1024)
-        both.supervisor.send(Prepare(1, config, "/", {}, []))
+        both.supervisor.send(Prepare(1, config, "/", {}, [], {}))
         both.supervisor.send(Commit(1))
         assert "bytes wait" in repr(both.supervisor)
         both.until(lambda: len(both.heard) == 2)
@@ -112,7 +112,7 @@ def test_a_message_larger_than_the_socket_buffer_waits_and_arrives() -> None:
 
 def test_descriptors_come_with_their_message_even_behind_a_queue() -> None:
     with ends() as both, socket.socket() as sock:
-        both.supervisor.send(Prepare(1, bytes(3 * 1024 * 1024), "/", {}, []))
+        both.supervisor.send(Prepare(1, bytes(3 * 1024 * 1024), "/", {}, [], {}))
         many = FDS_PER_MESSAGE + 5
         both.supervisor.send_sockets((f":{port}", sock.fileno()) for port in range(many))
         both.supervisor.send(Commit(1))

@@ -46,8 +46,8 @@ class Limits:
     def forget_worker(self, worker: int, now_us: int) -> None:
         """The worker is dead: give back what it had in flight, under every identity. Call it before its slot is filled again."""
 
-    def occupancy(self, now_us: int) -> tuple[int, int]:
-        """Cells in use, and cells there are, under every identity."""
+    def occupancy(self, now_us: int) -> int:
+        """Cells in use, of Segment.limit_cells, under every identity. Reads the whole table, unless nothing was ever counted in it."""
 
     @property
     def full(self) -> int:

@@ -453,7 +453,7 @@ cdef class Limits:
             for i in range(SET_CELLS):
                 cell = &table.sets[number].cells[i]
                 used += in_use(atomic_load_u64(&cell.tag), see_value(&cell.value), ticks(now_us))
-        return used, table.n_sets * SET_CELLS
+        return used
 
     @property
     def full(self):

@@ -21,6 +21,10 @@ class Segment:
     def mapped_bytes(self) -> int:
         """Address space, not memory."""
 
+    @property
+    def limit_cells(self) -> int:
+        """Cells there are for limits: 31 of 32, since one of each set keeps order in it."""
+
     def route_slot(self, key: bytes) -> int:
         """The slot of a route, the same in every process; claimed for good when it is new. OverflowError when all are taken."""
 

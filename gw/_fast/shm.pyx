@@ -212,6 +212,10 @@ cdef class Segment:
     def mapped_bytes(self):
         return self.length
 
+    @property
+    def limit_cells(self):
+        return self.limits.n_sets * SET_CELLS
+
     def route_slot(self, bytes key not None):
         cdef int64_t slot = claim(&self.routes, hash_key(key, len(key)))
         if slot < 0:

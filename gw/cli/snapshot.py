@@ -17,7 +17,7 @@ def compiled(loaded: Loaded) -> Snapshot:
     from gw.runtime import compile_snapshot
 
     process = loaded.config.process
-    segment = Segment(1, process.routes_max, process.endpoints_max)
+    segment = Segment(1, process.routes_max, process.endpoints_max, process.limit_cells)
     try:
         return compile_snapshot(loaded.config, 1, segment, loaded.base)
     except ConfigError as error:

@@ -193,7 +193,7 @@ def test_windows_that_find_no_cell_charge_nothing() -> None:
         found.take(b"%d" % i, 1, DAY, 1, 1, NOW)
     verdict, figures = found.take_all(b"k", windows, 1, NOW)
     assert (verdict, figures[0]) == ("full", (5, 0, 0))
-    assert found.occupancy(NOW + 2 * SECOND) == (FULL - 1, FULL)
+    assert found.occupancy(NOW + 2 * SECOND) == FULL - 1
 
 
 # the table
@@ -206,7 +206,7 @@ def test_a_full_table_says_so_and_serves_who_is_in_it() -> None:
     assert found.take(b"new", 1, SECOND, 1, 1, NOW).verdict == "full"
     assert found.peek(b"new", 1, SECOND, 1, 1, NOW).verdict == "pass"
     assert found.enter(0, b"new", 1, NOW)[0] == "full"
-    assert (found.full, found.occupancy(NOW)) == (2, (FULL, FULL))
+    assert (found.full, found.occupancy(NOW)) == (2, FULL)
     assert {found.take(key, 1, SECOND, 1, 1, NOW).verdict for key in keys} == {"refuse"}
     assert {found.take(key, 1, SECOND, 1, 1, NOW + SECOND).verdict for key in keys} == {"pass"}
 
@@ -216,14 +216,15 @@ def test_a_cell_is_free_a_second_after_its_bucket_is_full() -> None:
     for i in range(FULL):
         found.take(b"%d" % i, 1, SECOND, 1, 1, NOW)
     assert found.take(b"new", 1, SECOND, 1, 1, NOW + 2 * SECOND - 1).verdict == "full"
-    assert found.occupancy(NOW + 2 * SECOND - 1) == (FULL, FULL)
+    assert found.occupancy(NOW + 2 * SECOND - 1) == FULL
     assert found.take(b"new", 1, SECOND, 1, 1, NOW + 2 * SECOND).verdict == "pass"
-    assert found.occupancy(NOW + 2 * SECOND) == (1, FULL)
+    assert found.occupancy(NOW + 2 * SECOND) == 1
 
 
 @pytest.mark.parametrize(("cells", "there"), [(1, 31), (32, 31), (33, 62), (65_536, 63_488), (65_537, 126_976)])
 def test_sizes_are_powers_of_two(cells: int, there: int) -> None:
-    assert limits(cells).occupancy(NOW) == (0, there)
+    segment = Segment(1, 1, 1, cells)
+    assert (segment.limit_cells, Limits(segment).occupancy(NOW)) == (there, 0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 80), st.integers(0, SECOND)), max_size=200))
@@ -270,7 +271,7 @@ def test_processes_that_meet_new_keys_at_once_agree_on_their_cells() -> None:
         return _repeat_keys(found, 1, DAY, 1, 20_000, 20_000, NOW)
 
     assert sum(answers(*[work] * 4)) == 20_000
-    assert (found.occupancy(NOW)[0], found.full) == (20_000, 0)
+    assert (found.occupancy(NOW), found.full) == (20_000, 0)
 
 
 def monotonic_us() -> int:
@@ -411,7 +412,7 @@ def test_what_is_in_flight_keeps_its_cell_however_long_it_takes() -> None:
     assert found.enter(0, b"new", 1, NOW + DAY)[0] == "full"
     assert found.enter(0, b"new", 1, NOW + DAY + 2 * SECOND)[0] == "pass"
     assert found.enter(0, b"7", 1, NOW + DAY + 2 * SECOND)[0] == "full"
-    assert found.occupancy(NOW + 9 * DAY) == (FULL, FULL)
+    assert found.occupancy(NOW + 9 * DAY) == FULL
 
 
 def test_numbers_and_rates_of_one_key_are_apart() -> None:

@@ -21,7 +21,7 @@ def main(path: Path) -> None:
     """What gw.server.worker does with a lane, in the same order. Raises gw.errors.ConfigError for a wrong config."""
     loaded = load(path)
     config = loaded.config
-    segment = Segment(1, config.process.routes_max, config.process.endpoints_max)
+    segment = Segment(1, config.process.routes_max, config.process.endpoints_max, config.process.limit_cells)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     lane = Lane(segment, 0, lambda event, fields: print(event, fields, file=sys.stderr))

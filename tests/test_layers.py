@@ -27,7 +27,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # The same inside gw/_fast: kernels, wire, data plane.
 FAST = [
     # kernels
-    {"headers", "slab", "wheel", "hist", "logbuf", "jwt", "openssl", "out"},
+    {"headers", "slab", "wheel", "hist", "hash", "logbuf", "jwt", "openssl", "out"},
     {"regex", "path", "shm", "x509"},
     {"predicate", "pick", "bucket", "tls_context", "forest"},
     {"losers"},

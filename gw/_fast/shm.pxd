@@ -1,15 +1,17 @@
-"""One shared mapping for all processes of a group: counters, histograms, endpoint state. No locks.
+"""One shared mapping for all processes of a group: counters, histograms, endpoint state, cells of limits. No locks.
 
-Made by the supervisor before it forks; workers inherit it at the same address. Three kinds of data:
+Made by the supervisor before it forks; workers inherit it at the same address. Four kinds of data:
 - WorkerStats, RouteStats, EndpointShare have one writer, the worker whose index they carry, which uses plain stores. Whoever scrapes
   reads words that may be a few nanoseconds apart.
 - EndpointState is written by every worker, through the endpoint_* functions only (relaxed atomics).
 - Slot directories are written by whoever meets a key first (compare-and-swap); a slot is never given back.
+- Cells of limits are written by every worker, through gw._fast.bucket only.
 
 Pointers that shm_* return are borrowed from the Segment: keep a reference to it for as long as they are used.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from gw._fast.hash cimport Hash
 from gw._fast.hist cimport Hist
 
 cdef extern from *:
@@ -46,6 +48,7 @@ cdef extern from *:
 cdef enum:
     REASONS_MAX = 64                # gw.errors.REASONS must fit
     STATUS_CLASSES = 6              # index: status // 100; 0 counts exchanges that ended without a status
+    SET_CELLS = 31                  # with its claim a set of cells is 512 bytes
 
 
 cdef struct RouteStats:             # one route in one worker; 64-bit words only (Segment.route_totals adds them up as such)
@@ -116,6 +119,26 @@ cdef struct Directory:
     uint32_t size
 
 
+cdef struct LimitCell:              # 16 bytes, aligned to 16; the two words change together. gw._fast.bucket says what they mean
+    uint64_t tag
+    int64_t value
+
+
+cdef struct LimitSet:               # a key has its cell in one set or nowhere
+    LimitCell claim                 # which cell is being filled for whom
+    LimitCell cells[31]
+
+
+cdef struct LimitTable:             # pointers into the mapping, borrowed from the Segment
+    LimitSet* sets                  # n_sets, a power of two; 0: no limits can be kept
+    uint64_t* shares                # [worker][set * 32 + 1 + cell]: what a worker has in flight; written by that worker, and by the supervisor once it is dead
+    uint64_t* claims                # cells ever claimed
+    uint64_t* full                  # times no cell was to be had
+    uint32_t n_sets
+    uint32_t n_workers
+    Hash seed                       # random, the same in all processes of the group
+
+
 cdef class Segment:
     cdef char* base                 # owned: the mapping
     cdef size_t length              # bytes mapped (virtual; pages are taken when touched)
@@ -126,6 +149,7 @@ cdef class Segment:
     cdef Directory endpoints
     cdef EndpointState* states
     cdef EndpointShare* shares      # [worker][endpoint]
+    cdef LimitTable limits
     cdef char* stats                # RouteStats [worker][route], each worker's on pages of their own
     cdef size_t stats_stride        # bytes per worker
     cdef size_t route_stride        # bytes per route

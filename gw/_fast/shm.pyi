@@ -1,4 +1,4 @@
-"""Counters, histograms and endpoint state in one mapping that a supervisor and its workers share."""
+"""Counters, histograms, endpoint state and cells of limits in one mapping that a supervisor and its workers share."""
 
 from typing import Any, final
 
@@ -10,15 +10,20 @@ WORKER_GAUGES: tuple[str, ...]
 class Segment:
     """Make it before forking: a child shares the memory of its parent's object. Memory is taken when it is first written.
 
-    ValueError when a size is below 1, MemoryError when the address space is not to be had.
+    `limit_cells`, 32 times a power of two from there up, are what gw._fast.bucket keeps limits in: 31 of 32 of them. ValueError when another size is
+    below 1, MemoryError when the address space is not to be had.
     """
 
-    def __new__(cls, workers: int, routes_max: int, endpoints_max: int) -> Segment: ...
+    def __new__(cls, workers: int, routes_max: int, endpoints_max: int, limit_cells: int = 0) -> Segment: ...
     @property
     def worker_count(self) -> int: ...
     @property
     def mapped_bytes(self) -> int:
         """Address space, not memory."""
+
+    @property
+    def limit_cells(self) -> int:
+        """Cells there are for limits: 31 of 32, since one of each set keeps order in it."""
 
     def route_slot(self, key: bytes) -> int:
         """The slot of a route, the same in every process; claimed for good when it is new. OverflowError when all are taken."""

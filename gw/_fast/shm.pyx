@@ -1,6 +1,9 @@
+import os
+
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.unistd cimport _SC_PAGESIZE, sysconf
 
@@ -139,6 +142,13 @@ cdef object histogram(const Hist* h):
     return copy
 
 
+cdef uint32_t sets_for(int cells) noexcept nogil:
+    cdef uint32_t n = 1 if cells > 0 else 0
+    while n * (SET_CELLS + 1) < <uint32_t>cells:
+        n *= 2
+    return n
+
+
 cdef tuple field_names():
     cdef WorkerStats empty
     memset(&empty, 0, sizeof(WorkerStats))
@@ -151,26 +161,30 @@ WORKER_GAUGES = WORKER_FIELDS[:WORKER_FIELDS.index("accepted")]
 
 @cython.final
 cdef class Segment:
-    def __cinit__(self, int workers, int routes_max, int endpoints_max):
-        cdef size_t at = 0, cells_at, end_cells_at, states_at, shares_at, stats_at
-        if workers < 1 or routes_max < 1 or endpoints_max < 1:
-            raise ValueError("a segment has at least one worker, one route and one endpoint")
+    def __cinit__(self, int workers, int routes_max, int endpoints_max, int limit_cells=0):
+        cdef size_t at = 0, cells_at, end_cells_at, states_at, shares_at, stats_at, sets_at, held_at
+        if workers < 1 or routes_max < 1 or endpoints_max < 1 or limit_cells < 0:
+            raise ValueError("a segment has at least one worker, one route and one endpoint, and limit_cells is not negative")
         self.page = <size_t>sysconf(_SC_PAGESIZE)
         self.worker_count = workers
         self.worker_stride = round_up(sizeof(WorkerStats), LINE)
         self.route_stride = round_up(sizeof(RouteStats), LINE)
         self.stats_stride = round_up(self.route_stride * <size_t>routes_max, self.page)
-        at = 2 * LINE                       # the two counters of used cells, a line each
+        self.limits.n_sets = sets_for(limit_cells)
+        self.limits.n_workers = workers
+        at = 3 * LINE                       # the two counters of used cells and those of limits, a line each
         cells_at = at + workers * self.worker_stride
         end_cells_at = cells_at + round_up(routes_max * sizeof(Cell), LINE)
         states_at = end_cells_at + round_up(endpoints_max * sizeof(Cell), LINE)
         shares_at = states_at + endpoints_max * sizeof(EndpointState)
         stats_at = round_up(shares_at + <size_t>workers * <size_t>endpoints_max * sizeof(EndpointShare), self.page)
-        self.length = stats_at + <size_t>workers * self.stats_stride
+        sets_at = stats_at + <size_t>workers * self.stats_stride
+        held_at = sets_at + self.limits.n_sets * sizeof(LimitSet)
+        self.length = held_at + <size_t>workers * self.limits.n_sets * (SET_CELLS + 1) * sizeof(uint64_t)
         self.base = <char*>mmap(NULL, self.length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         if self.base == <char*>MAP_FAILED:
             self.base = NULL
-            raise MemoryError(f"cannot reserve {self.length} bytes of address space for counters; lower process.routes_max or process.workers")
+            raise MemoryError(f"cannot reserve {self.length} bytes of address space for counters; lower process.routes_max, process.limit_cells or process.workers")
         self.seen = <uint8_t*>calloc(<size_t>workers * <size_t>routes_max, 1)
         if self.seen == NULL:
             raise MemoryError
@@ -180,6 +194,11 @@ cdef class Segment:
         self.states = <EndpointState*>(self.base + states_at)
         self.shares = <EndpointShare*>(self.base + shares_at)
         self.stats = self.base + stats_at
+        self.limits.sets = <LimitSet*>(self.base + sets_at)
+        self.limits.shares = <uint64_t*>(self.base + held_at)
+        self.limits.claims = <uint64_t*>(self.base + 2 * LINE)
+        self.limits.full = self.limits.claims + 1
+        memcpy(&self.limits.seed, PyBytes_AS_STRING(os.urandom(sizeof(Hash))), sizeof(Hash))
 
     def __dealloc__(self):
         if self.base != NULL:
@@ -192,6 +211,10 @@ cdef class Segment:
     @property
     def mapped_bytes(self):
         return self.length
+
+    @property
+    def limit_cells(self):
+        return self.limits.n_sets * SET_CELLS
 
     def route_slot(self, bytes key not None):
         cdef int64_t slot = claim(&self.routes, hash_key(key, len(key)))

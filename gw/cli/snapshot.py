@@ -18,7 +18,7 @@ def compiled(loaded: Loaded) -> tuple[Snapshot, Segment]:
     from gw.runtime import compile_snapshot
 
     process = loaded.config.process
-    segment = Segment(1, process.routes_max, process.endpoints_max)
+    segment = Segment(1, process.routes_max, process.endpoints_max, process.limit_cells)
     try:
         return compile_snapshot(loaded.config, 1, segment, loaded.base), segment
     except ConfigError as error:

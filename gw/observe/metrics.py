@@ -13,6 +13,7 @@ from msgspec import Struct
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from gw._fast.bucket import Limits
 from gw._fast.hist import Histogram, nearest_edge
 from gw._fast.shm import Segment
 from gw.errors import REASONS
@@ -130,6 +131,8 @@ METRICS: tuple[Kind, ...] = (
     ),
     Kind("gw_slots_used", "gauge", "Slots of the shared tables taken, never given back before a restart.", labels=("table",)),
     Kind("gw_slots", "gauge", "Slots of the shared tables: `process.routes_max`, `process.endpoints_max`.", labels=("table",)),
+    Kind("gw_limit_cells", "gauge", "Cells of `process.limit_cells`: `used` by a key that is not idle, or `free`.", labels=("state",)),
+    Kind("gw_limit_full_total", "counter", "Times a limit found no cell for a key."),
 )
 BY_NAME = {kind.name: kind for kind in METRICS}
 
@@ -209,6 +212,7 @@ class Exposition:
         self._endpoints()
         self._workers()
         self._names()
+        self._limits()
         return self._families
 
     def _process(self) -> None:
@@ -261,6 +265,15 @@ class Exposition:
             self._figures("name", [name], {"lookups": state.lookups, "failures": state.failures, "changes": state.changes})
             self._families.add("gw_dns_addresses", [name], len(state.addresses))
             self._families.add("gw_dns_failing", [name], state.failure is not None)
+
+    def _limits(self) -> None:
+        if not self._seen.segment.limit_cells:
+            return
+        limits = Limits(self._seen.segment)
+        used = limits.occupancy(int(self._now_ms * 1000))
+        self._families.add("gw_limit_cells", ["used"], used)
+        self._families.add("gw_limit_cells", ["free"], self._seen.segment.limit_cells - used)
+        self._families.add("gw_limit_full_total", [], limits.full)
 
     def _figures(self, per: str, labels: Iterable[str], figures: Mapping[str, Any]) -> None:
         for kind in METRICS:

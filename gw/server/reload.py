@@ -120,6 +120,7 @@ def needs_restart(old: Config, new: Config) -> list[str]:
         "process.workers": (old.process.workers, new.process.workers),
         "process.routes_max": (old.process.routes_max, new.process.routes_max),
         "process.endpoints_max": (old.process.endpoints_max, new.process.endpoints_max),
+        "process.limit_cells": (old.process.limit_cells, new.process.limit_cells),
         "process.pin": (old.process.pin, new.process.pin),
         "process.pid_file": (old.process.pid_file, new.process.pid_file),
         "admin": (old.admin, new.admin),

@@ -22,6 +22,7 @@ import msgspec
 from msgspec.structs import replace
 
 from gw import __version__
+from gw._fast.bucket import Limits
 from gw._fast.shm import Segment
 from gw.config import Config, Loaded, load, parse_bind
 from gw.errors import ConfigError
@@ -104,7 +105,8 @@ class Supervisor:
         self.admin_socket = self._bind(loaded)
         self._admin_bind = loaded.config.admin.bind if loaded.config.admin else ""
         self.tickets = TicketKeys(time.monotonic)
-        self.segment = Segment(count, loaded.config.process.routes_max, loaded.config.process.endpoints_max)
+        process = loaded.config.process
+        self.segment = Segment(count, process.routes_max, process.endpoints_max, process.limit_cells)
         try:
             snapshot = compile_snapshot(loaded.config, 1, self.segment, loaded.base, ticket_keys=self.tickets.all())
         except ConfigError as error:
@@ -272,8 +274,10 @@ class Supervisor:
             self._start(self._now_serving())
 
     def ended(self, child: Child) -> None:
-        """A worker is gone: what it held of endpoints is given back."""
+        """A worker is gone: what it held of endpoints and limits is given back."""
         self.segment.reset_gauges(child.slot.index)
+        if self.segment.limit_cells:
+            Limits(self.segment).forget_worker(child.slot.index, time.monotonic_ns() // 1000)
         self.reloader.gone(child)
         if self.workers.stopping and not self.workers.living:
             self._exit(0)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gw._fast.bucket import Limits
 from gw._fast.shm import WORKER_FIELDS, Segment
 from gw.errors import REASON_INDEX, REASONS
 from gw.observe.metrics import BOUNDS, CONTENT_TYPE, EDGES, METRICS, NO_ROUTE, Observed, page, render
@@ -19,7 +20,7 @@ USERS = ("users", "10.0.0.1:80")
 
 def observed(**more: Any) -> Observed:
     given = {
-        "segment": Segment(2, 8, 8),
+        "segment": Segment(2, 8, 8, 32),
         "version": "1.2.3",
         "revision": 4,
         "routes": {"users": b"route:users", "orders": b"route:orders", NO_ROUTE: b"route:"},
@@ -128,6 +129,18 @@ def test_names() -> None:
     found = samples(observed(names={"users.internal": state}))
     figures = ("lookups_total", "failures_total", "changes_total", "addresses", "failing")
     assert [found[f"gw_dns_{figure}", "users.internal"] for figure in figures] == [9, 2, 1, 2, 1]
+
+
+def test_cells_of_limits() -> None:
+    seen = observed()
+    limits = Limits(seen.segment)
+    for number in range(32):
+        limits.take(b"%d" % number, 1, 5_000_000, 1, 1, int(NOW * 1_000_000))
+    found = samples(seen)
+    assert (found["gw_limit_cells", "used"], found["gw_limit_cells", "free"], found["gw_limit_full_total",]) == (31, 0, 1)
+    later = render(seen, NOW + 6).decode()
+    assert 'gw_limit_cells{state="used"} 0.0' in later
+    assert b"gw_limit" not in render(observed(segment=Segment(1, 8, 8)), NOW)
 
 
 def test_a_name_with_quotes_and_line_feeds_stays_a_label() -> None:

@@ -7,7 +7,8 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gw.server.reload import Rollout
+from gw.config.model import Config, Listener, Process
+from gw.server.reload import Rollout, needs_restart
 
 
 def settle(rollout: Rollout, timeout: float = 5.0) -> str | None:
@@ -99,3 +100,11 @@ def test_it_settles_exactly_when_every_living_worker_has_prepared(events: list[t
         assert settle(rollout, 0.01) is None
     else:
         assert "did not prepare" in (settle(rollout, 0.001) or "")
+
+
+def test_sizes_of_shared_memory_wait_for_a_restart() -> None:
+    before, after = (
+        Config([Listener("127.0.0.1:0")], process=Process(routes_max=size, endpoints_max=size, limit_cells=size, drain=drain)) for size, drain in ((1, 1), (2, 2))
+    )
+    assert needs_restart(before, after) == ["process.routes_max", "process.endpoints_max", "process.limit_cells"]
+    assert needs_restart(before, before) == []

@@ -1,0 +1,11 @@
+"""A keyed hash: SipHash-2-4 with 128 bits. Whoever does not know the seed cannot make two keys meet."""
+from libc.stdint cimport uint64_t
+
+
+cdef struct Hash:
+    uint64_t lo
+    uint64_t hi
+
+
+# Of n bytes at p under a seed. Several texts at once: each under the hash of the one before, so that where one ends and the next begins is hashed too.
+cdef Hash hash_key(const char* p, size_t n, Hash seed) noexcept nogil

@@ -82,6 +82,7 @@ cdef struct ReasonText:         # made once from gw.errors.REASONS
 
 
 cdef const ReasonText* reason_text(uint8_t reason) noexcept nogil
+cdef uint8_t reason_index(str name)                     # 0: there is none of this name
 cdef void problem_answer(Exchange* x, uint8_t reason, Out* out) noexcept nogil     # head and body of x.own.reason
 cdef void plain_answer(Exchange* x, Out* out) noexcept nogil                       # head and body of x.own as given
 cdef void redirect_answer(Exchange* x, Out* out) noexcept nogil                    # x.plan.redirect

@@ -62,6 +62,15 @@ cdef const ReasonText* reason_text(uint8_t reason) noexcept nogil:
     return &_reasons[reason]
 
 
+cdef uint8_t reason_index(str name):
+    cdef int i
+    cdef bytes wanted = name.encode()
+    for i in range(1, R_COUNT):
+        if _reasons[i].name == wanted:
+            return i
+    return 0
+
+
 cdef const char* status_phrase(uint16_t status, uint32_t* n) noexcept nogil:
     cdef const char* phrase = <const char*>_phrases[status if status < 600 else 0]
     n[0] = <uint32_t>strlen(phrase)

@@ -8,6 +8,19 @@ from typing_extensions import disjoint_base
 from gw._fast.step import Step
 from gw._fast.tls import Tls
 
+@final
+class Refusal:
+    """A request hook refuses: a problem document with a reason from the closed list (gw.errors.REASONS), and further fields such as WWW-Authenticate.
+
+    ValueError for another reason.
+    """
+
+    def __init__(self, reason: str, headers: Mapping[str, str | Iterable[str]] | None = None) -> None: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def headers(self) -> dict[str, str | Iterable[str]]: ...
+
 @disjoint_base
 class Response:
     """What a request hook answers by itself. Text is sent as UTF-8; a list of values is one field each.
@@ -111,6 +124,48 @@ class Request:
     @property
     def reason(self) -> str:
         """Why gw ended the exchange, from the closed list; "" when it did not."""
+
+    def identify(
+        self,
+        method: str,
+        *,
+        consumer: str | None = None,
+        subject: str = "",
+        credential: str = "",
+        groups: Iterable[str] = (),
+        scopes: str = "",
+        claims: bytes | None = None,
+    ) -> None:
+        """An authentication policy has found out who calls. `claims` is a JSON object as bytes. KeyError when there is no such consumer."""
+
+    def presents(self) -> None:
+        """The request carries a credential, good or bad: it is not anonymous."""
+
+    @property
+    def auth(self) -> str:
+        """Policy that found out who calls; empty when none did."""
+
+    @property
+    def consumer(self) -> str | None:
+        """Name of the consumer that calls."""
+
+    @property
+    def subject(self) -> str:
+        """What the credential names."""
+
+    @property
+    def credential(self) -> str:
+        """Id of the credential."""
+
+    @property
+    def groups(self) -> list[str]:
+        """Of the credential, and of the consumer."""
+
+    @property
+    def scopes(self) -> list[str]: ...
+    @property
+    def claims(self) -> dict[str, Any] | None:
+        """Of the token, parsed at every use; None when there is no token."""
 
     @property
     def state(self) -> dict[Any, Any]:

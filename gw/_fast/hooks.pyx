@@ -3,6 +3,8 @@ import asyncio
 import inspect
 import traceback
 
+from orjson import loads as _loads
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -10,10 +12,11 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
-from gw._fast.answer cimport R_HOOK_FAILED, reason_text
+from gw._fast.answer cimport R_HOOK_FAILED, reason_index, reason_text
 from gw._fast.forward cimport client_address, edit_push
 from gw._fast.headers cimport H_FORWARDED, H_X_FORWARDED_OTHER, TOKEN, Head, same_name
-from gw._fast.plane cimport BY_GATEWAY, EDIT_ADD, EDIT_REMOVE, EDIT_SET, STEP_ANSWER, STEP_NEXT, STEP_PARK, Edits
+from gw._fast.plane cimport BY_GATEWAY, EDIT_ADD, EDIT_REMOVE, EDIT_SET, STEP_ANSWER, STEP_NEXT, STEP_PARK, Edits, Identity
+from gw._fast.snapshot cimport Snapshot
 from gw._fast.step cimport Step
 from gw._fast.stream cimport clock_us
 from gw._fast.tls cimport Tls, tls_view
@@ -40,6 +43,22 @@ cdef class Response:
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
+
+
+@cython.final
+cdef class Refusal:
+    """A request hook refuses: a problem document with a reason from the closed list (gw.errors.REASONS), and further fields such as WWW-Authenticate."""
+    cdef readonly str reason
+    cdef readonly dict headers
+
+    def __init__(self, reason: str, headers: dict | None = None) -> None:
+        if reason_index(reason) == 0:
+            raise ValueError(f"{reason!r} is not a reason of gw.errors.REASONS")
+        self.reason = reason
+        self.headers = headers or {}
+
+    def __repr__(self) -> str:
+        return f"<Refusal {self.reason}>"
 
 
 @cython.final
@@ -264,6 +283,52 @@ cdef class Request:
         cdef uint32_t i
         return [PyBytes_FromStringAndSize(self.alive().path + self.x.match.params[i].off, self.x.match.params[i].len).decode("latin-1") for i in range(self.x.match.n_params)]
 
+    def identify(self, method: str, *, consumer: str | None = None, subject: str = "", credential: str = "", groups=(), scopes: str = "", claims: bytes | None = None) -> None:
+        """An authentication policy has found out who calls. `claims` is a JSON object as bytes. KeyError when there is no such consumer."""
+        _identify(self.alive(), (method, subject, credential, ",".join(groups), scopes, claims or b""), consumer)
+
+    def presents(self) -> None:
+        """The request carries a credential, good or bad: it is not anonymous."""
+        self.alive().identity.presented = 1
+
+    @property
+    def auth(self) -> str:
+        """Policy that found out who calls; empty when none did."""
+        return _text(self.alive().identity.method, self.x.identity.method_len)
+
+    @property
+    def consumer(self) -> str | None:
+        """Name of the consumer that calls."""
+        return _text(self.x.identity.consumer.name, self.x.identity.consumer.name_len) if self.alive().identity.consumer != NULL else None
+
+    @property
+    def subject(self) -> str:
+        """What the credential names."""
+        return _text(self.alive().identity.subject, self.x.identity.subject_len)
+
+    @property
+    def credential(self) -> str:
+        """Id of the credential."""
+        return _text(self.alive().identity.credential, self.x.identity.credential_len)
+
+    @property
+    def groups(self) -> list:
+        """Of the credential, and of the consumer."""
+        cdef list found = _text(self.alive().identity.groups, self.x.identity.groups_len).split(",")
+        if self.x.identity.consumer != NULL:
+            found += _text(self.x.identity.consumer.groups, self.x.identity.consumer.groups_len).split(",")
+        return [group for group in found if group]
+
+    @property
+    def scopes(self) -> list:
+        return _text(self.alive().identity.scopes, self.x.identity.scopes_len).split()
+
+    @property
+    def claims(self) -> dict | None:
+        """Of the token, parsed at every use; None when there is no token."""
+        cdef const Identity* who = &self.alive().identity
+        return _loads(PyBytes_FromStringAndSize(who.claims, who.claims_len)) if who.claims != NULL else None
+
     @property
     def headers(self) -> Headers:
         """Of the request; edits go to the origin."""
@@ -306,6 +371,43 @@ cdef class Request:
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path} {self.id}>" if self.x != NULL else "<Request, ended>"
+
+
+cdef str _text(const char* text, uint32_t n):
+    return PyBytes_FromStringAndSize(text, n).decode("utf-8", "replace") if text != NULL else ""
+
+
+cdef void _release_identity(void* held) noexcept nogil:
+    with gil:
+        Py_DECREF(<object>held)
+
+
+cdef _identify(Exchange* x, tuple parts, consumer):
+    cdef Identity* who = &x.identity
+    cdef Snapshot snapshot = <Snapshot>x.snapshot.owner
+    cdef int index = snapshot.consumer_index[consumer] if consumer is not None else -1
+    cdef bytes method, subject, credential, groups, scopes, claims
+    cdef tuple held = tuple([part.encode() if isinstance(part, str) else part for part in parts])
+    method, subject, credential, groups, scopes, claims = held
+    if who.release != NULL:
+        who.release(who.held)
+    Py_INCREF(held)
+    who.held = <void*>held
+    who.release = _release_identity
+    who.presented = 1
+    who.consumer = &x.snapshot.consumers[index] if index >= 0 else NULL
+    who.method = method
+    who.method_len = len(method)
+    who.subject = subject
+    who.subject_len = len(subject)
+    who.credential = credential
+    who.credential_len = len(credential)
+    who.groups = groups
+    who.groups_len = len(groups)
+    who.scopes = scopes
+    who.scopes_len = len(scopes)
+    who.claims = <const char*>claims if claims else NULL
+    who.claims_len = len(claims)
 
 
 cdef Request _view(Exchange* x):
@@ -420,8 +522,10 @@ cdef class PythonStep(Step):
         cdef const char* kept
         if answer is None:
             return STEP_NEXT
+        if may_answer and isinstance(answer, Refusal):
+            return self._refuse(x, answer)
         if not may_answer or not isinstance(answer, Response):
-            raise TypeError(f"policy {self.name}: a request hook returns None or a Response, other hooks None; got {type(answer).__name__}")
+            raise TypeError(f"policy {self.name}: a request hook returns None, a Response or a Refusal, other hooks None; got {type(answer).__name__}")
         response = answer
         body = response.body.encode() if isinstance(response.body, str) else response.body
         fields = _field_lines(response.headers)
@@ -434,6 +538,13 @@ cdef class PythonStep(Step):
         x.own.body = kept + len(fields)
         x.own.body_len = len(body)
         x.own.by_hook = 1
+        return STEP_ANSWER
+
+    cdef int _refuse(self, Exchange* x, Refusal refusal) except -1:
+        cdef bytes fields = _field_lines(refusal.headers)
+        x.own.reason = reason_index(refusal.reason)
+        x.own.fields = _keep(x, fields)
+        x.own.fields_len = len(fields)
         return STEP_ANSWER
 
     cdef _start(self, Exchange* x, coroutine, bint may_answer):

@@ -12,6 +12,7 @@ cdef class Snapshot:
     cdef readonly list listeners
     cdef readonly dict settings
     cdef readonly list consumers
+    cdef readonly dict consumer_index   # name -> index
     cdef readonly list steps        # Step objects of all plans and consumers, kept alive here
     cdef list held                  # bytes objects the state points into
 

@@ -38,6 +38,10 @@ class Snapshot:
     @property
     def consumers(self) -> list[dict[str, Any]]: ...
     @property
+    def consumer_index(self) -> dict[str, int]:
+        """Name -> index in `consumers`."""
+
+    @property
     def steps(self) -> list[Step]:
         """Of all plans and consumers."""
 

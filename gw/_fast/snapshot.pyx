@@ -37,6 +37,7 @@ cdef class Snapshot:
         self.plans = plans
         self.listeners = listeners
         self.consumers = consumers
+        self.consumer_index = {given["name"]: i for i, given in enumerate(consumers)}
         self.steps = [step for each in [*plans, *consumers] for step in each["steps"]]
         self.held = []
         self.state = <SnapshotState*>calloc(1, sizeof(SnapshotState))

@@ -1,5 +1,7 @@
 """Base class of compiled policies, and the one every gateway needs: header edits."""
-from gw._fast.plane cimport Exchange, StepCall
+from libc.stdint cimport uint8_t, uint32_t
+
+from gw._fast.plane cimport STEP_ANSWER, Exchange, StepCall
 
 
 cdef class Step:
@@ -13,3 +15,11 @@ cdef class Step:
     cdef str told(self, Exchange* x, int verdict)
 
     cdef readonly str name      # of the policy, for logs and gw explain
+
+
+# The answer of a step that refuses: a problem document with these further field lines, which live until the exchange ends.
+cdef inline int step_refuses(Exchange* x, uint8_t reason, const char* fields, uint32_t n) noexcept nogil:
+    x.own.reason = reason
+    x.own.fields = fields
+    x.own.fields_len = n
+    return STEP_ANSWER

@@ -3,8 +3,8 @@
 Not here: the order in which they run (that is what the operator wrote), and where they are attached (gw.runtime).
 """
 
-from gw._fast.hooks import Request, Response
-from gw.policy.base import Hooks, Tools
+from gw._fast.hooks import Refusal, Request, Response
+from gw.policy.base import Hooks, Kind, Tools
 from gw.policy.registry import BUILTIN, Policy, find
 
-__all__ = ["BUILTIN", "Hooks", "Policy", "Request", "Response", "Tools", "find"]
+__all__ = ["BUILTIN", "Hooks", "Kind", "Policy", "Refusal", "Request", "Response", "Tools", "find"]

@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from gw._fast.hooks import Request, Response
+from gw._fast.hooks import Refusal, Request, Response
 from gw._fast.shm import Segment
 from gw.config.model import Consumer
 from gw.store import Source
@@ -16,7 +16,7 @@ from gw.store import Source
 # What a policy is for: a module says so in KIND, "custom" when it does not. Only authentication can be an alternative in any-of.
 Kind = Literal["authentication", "authorisation", "limit", "shaping", "protection", "custom"]
 
-RequestHook = Callable[[Request], Response | None] | Callable[[Request], Awaitable[Response | None]]
+RequestHook = Callable[[Request], Response | Refusal | None] | Callable[[Request], Awaitable[Response | Refusal | None]]
 ResponseHook = Callable[[Request], None] | Callable[[Request], Awaitable[None]]
 DoneHook = Callable[[Request], None]
 
@@ -24,7 +24,7 @@ DoneHook = Callable[[Request], None]
 class Hooks(Struct, frozen=True):
     """Functions of a policy at the phases of an exchange, in the order of life. One that is left out costs nothing.
 
-    request: before an endpoint is chosen; may return a Response, which ends the exchange. response: the head of the answer is known;
+    request: before an endpoint is chosen; may return a Response or a Refusal, which ends the exchange. response: the head of the answer is known;
     edits of its headers reach the client. done: the exchange has ended. The first two may be `async def`.
     """
 

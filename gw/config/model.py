@@ -208,6 +208,7 @@ class Process(Struct, forbid_unknown_fields=True, frozen=True):
     routes_max: Annotated[int, Meta(ge=1, le=2**20, description="Distinct routes the metrics can hold over the life of the process group.")] = 16384
     endpoints_max: Annotated[int, Meta(ge=1, le=2**20, description="Distinct endpoints whose state can be held.")] = 4096
     hook_warn: Annotated[Duration, WAIT, Meta(description="A Python hook that blocks longer is named in the error log.")] = Duration(0.05)
+    hook_timeout: Annotated[Duration, WAIT, Meta(description="An asynchronous Python hook that waits longer is cancelled; the request answers 504 `hook-timeout`.")] = Duration(30)
 
 
 class Config(Struct, forbid_unknown_fields=True, frozen=True):

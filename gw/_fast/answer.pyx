@@ -1,13 +1,14 @@
 from http import HTTPStatus
 
-from libc.string cimport memcpy, memset, strlen
+from libc.stdint cimport uint32_t
+from libc.string cimport memchr, memcpy, memmove, memset, strlen
 
-from gw._fast.forward cimport put_template
+from gw._fast.forward cimport apply_removals, put_edits, put_template
 from gw._fast.out cimport out_init, put, put_number
 from gw._fast.path cimport path_reason
-from gw._fast.plane cimport X_CLOSE, X_HEAD_REQUEST, Edits, EDIT_REMOVE
+from gw._fast.plane cimport X_CLOSE, X_HEAD_REQUEST
 from gw._fast.radix cimport router_allow
-from gw._fast.headers cimport Target
+from gw._fast.headers cimport FIELD_DROP, H_OTHER, MAX_FIELDS, Field, Head, Target
 from gw._fast.stream cimport reactor_date
 
 cdef ReasonText _reasons[64]
@@ -77,7 +78,8 @@ cdef const char* status_phrase(uint16_t status, uint32_t* n) noexcept nogil:
     return phrase
 
 
-cdef void _start(Exchange* x, uint16_t status, Out* out) noexcept nogil:
+cdef char* _start(Exchange* x, uint16_t status, Out* out) noexcept nogil:
+    """Status line and Date; where the fields begin that edits may change."""
     cdef uint32_t n = 0
     cdef const char* phrase = status_phrase(status, &n)
     put(out, b"HTTP/1.1 ", 9)
@@ -87,10 +89,52 @@ cdef void _start(Exchange* x, uint16_t status, Out* out) noexcept nogil:
     put(out, b"\r\nDate: ", 8)
     put(out, reactor_date(&x.lane.reactor), 29)
     put(out, b"\r\n", 2)
+    return out.p
 
 
-cdef void _finish(Exchange* x, uint16_t status, const char* body, uint32_t body_len, Out* out) noexcept nogil:
-    _put_added(&x.client_edits, out)
+cdef void _index(Head* head, char* at, const char* end) noexcept nogil:
+    """Our own field lines as a head, so that edits meet them as they meet an origin's."""
+    cdef char* colon
+    cdef char* line_end
+    cdef Field* field
+    head.base = at
+    head.n_fields = 0
+    while at < end and head.n_fields < MAX_FIELDS:
+        colon = <char*>memchr(at, c":", end - at)
+        line_end = <char*>memchr(colon, c"\n", end - colon)
+        field = &head.fields[head.n_fields]
+        field.name = <uint32_t>(at - head.base)
+        field.name_len = <uint16_t>(colon - at)
+        field.value = <uint32_t>(line_end + 1 - head.base)      # where the next line begins
+        field.id = H_OTHER
+        field.flags = 0
+        head.n_fields += 1
+        at = line_end + 1
+
+
+cdef void _edit_lines(Exchange* x, char* fields, Out* out) noexcept nogil:
+    cdef Head* head = &x.answer_head
+    cdef Field* field
+    cdef uint32_t i, n
+    if out.full:
+        return
+    _index(head, fields, out.p)
+    apply_removals(head, &x.client_edits)
+    i = head.n_fields
+    while i:
+        i -= 1
+        field = &head.fields[i]
+        if field.flags & FIELD_DROP:
+            n = field.value - field.name
+            memmove(fields + field.name, fields + field.value, out.p - (fields + field.value))
+            out.p -= n
+    head.n_fields = 0
+    put_edits(&x.client_edits, out)
+
+
+cdef void _finish(Exchange* x, char* fields, uint16_t status, const char* body, uint32_t body_len, Out* out) noexcept nogil:
+    if x.client_edits.n:
+        _edit_lines(x, fields, out)
     if status >= 200 and status != 204:
         put(out, b"Content-Length: ", 16)
         put_number(out, body_len)
@@ -103,16 +147,6 @@ cdef void _finish(Exchange* x, uint16_t status, const char* body, uint32_t body_
     if body_len and not x.flags & X_HEAD_REQUEST and status != 304 and status != 204:
         put(out, body, body_len)
         x.bytes_out = body_len
-
-
-cdef void _put_added(const Edits* edits, Out* out) noexcept nogil:
-    cdef uint32_t i
-    for i in range(edits.n):
-        if edits.items[i].op != EDIT_REMOVE:
-            put(out, edits.items[i].name, edits.items[i].name_len)
-            put(out, b": ", 2)
-            put(out, edits.items[i].value, edits.items[i].value_len)
-            put(out, b"\r\n", 2)
 
 
 cdef void _put_id(Exchange* x, Out* out) noexcept nogil:
@@ -151,6 +185,7 @@ cdef void problem_answer(Exchange* x, uint8_t reason, Out* out) noexcept nogil:
     cdef const ReasonText* text = &_reasons[reason]
     cdef char body[640]
     cdef Out document
+    cdef char* fields
     out_init(&document, body, sizeof(body))
     put(&document, text.document, text.document_len)
     put(&document, x.id, x.id_len)
@@ -158,7 +193,7 @@ cdef void problem_answer(Exchange* x, uint8_t reason, Out* out) noexcept nogil:
         put(&document, b'","detail":"', 12)
         put(&document, path_reason(x.path_code), strlen(path_reason(x.path_code)))
     put(&document, b'"}\n', 3)
-    _start(x, text.status, out)
+    fields = _start(x, text.status, out)
     put(out, b"Content-Type: application/problem+json\r\n", 40)
     if text.token_len:
         put(out, b"Proxy-Status: gw; error=", 24)
@@ -170,18 +205,18 @@ cdef void problem_answer(Exchange* x, uint8_t reason, Out* out) noexcept nogil:
     elif text.status == 503:
         put(out, b"Retry-After: 1\r\n", 16)
     _put_own_fields(x, out)
-    _finish(x, text.status, body, <uint32_t>(document.p - document.start), out)
+    _finish(x, fields, text.status, body, <uint32_t>(document.p - document.start), out)
 
 
 cdef void plain_answer(Exchange* x, Out* out) noexcept nogil:
-    _start(x, x.own.status, out)
+    cdef char* fields = _start(x, x.own.status, out)
     _put_own_fields(x, out)
-    _finish(x, x.own.status, x.own.body, x.own.body_len, out)
+    _finish(x, fields, x.own.status, x.own.body, x.own.body_len, out)
 
 
 cdef void redirect_answer(Exchange* x, Out* out) noexcept nogil:
-    _start(x, x.plan.status, out)
+    cdef char* fields = _start(x, x.plan.status, out)
     put(out, b"Location: ", 10)
     put_template(x, &x.plan.redirect, out)
     put(out, b"\r\n", 2)
-    _finish(x, x.plan.status, b"", 0, out)
+    _finish(x, fields, x.plan.status, b"", 0, out)

@@ -6,25 +6,25 @@ from libc.string cimport memcpy, memmove
 
 from gw._fast.answer cimport (
     R_AMBIGUOUS_PATH, R_BODY_TIMEOUT, R_BODY_TOO_LARGE, R_CLIENT_CLOSED, R_CLIENT_IDLE, R_CONNECT_FAILED, R_CONNECT_REFUSED, R_CONNECT_TIMEOUT, R_DNS_FAILED, R_HEAD_TIMEOUT,
-    R_INTERNAL, R_MALFORMED_BODY, R_NONE, R_NO_ENDPOINT, R_ORIGIN_BODY_MALFORMED, R_ORIGIN_CLOSED, R_ORIGIN_CUT, R_ORIGIN_HEAD_TOO_LARGE, R_ORIGIN_IDLE, R_ORIGIN_MALFORMED,
-    R_ORIGIN_TIMEOUT, R_OVERLOADED, R_POOL_FULL, R_TLS_CERTIFICATE, R_TLS_FAILED, R_UNEXPECTED_UPGRADE,
+    R_HOOK_TIMEOUT, R_INTERNAL, R_MALFORMED_BODY, R_NONE, R_NO_ENDPOINT, R_ORIGIN_BODY_MALFORMED, R_ORIGIN_CLOSED, R_ORIGIN_CUT, R_ORIGIN_HEAD_TOO_LARGE, R_ORIGIN_IDLE,
+    R_ORIGIN_MALFORMED, R_ORIGIN_TIMEOUT, R_OVERLOADED, R_POOL_FULL, R_TLS_CERTIFICATE, R_TLS_FAILED, R_UNEXPECTED_UPGRADE,
 )
 from gw._fast.client cimport client_read_ahead, client_close, client_drain_unwanted, client_greet, client_leave, clients_reclaim
 from gw._fast.decide cimport allow_upgrade, classify_method, exchange_route, fault_reason, make_id, step_due, step_goes_on, take_trusted_id
-from gw._fast.forward cimport choose_framing, interim_head, request_head, response_head
+from gw._fast.forward cimport choose_framing, request_head, response_head
 from gw._fast.greet cimport proxy_header
 from gw._fast.h1 cimport (
-    BODY_EOF, BODY_LENGTH, BODY_NONE, FAULT_CHUNK, FAULT_FIELD_COUNT, FAULT_HEAD_SIZE, H1_BAD, H1_DONE, H1_MORE, MSG_EXPECT, MSG_KEEP_ALIVE, MSG_UPGRADE, body_start, head_start,
+    BODY_EOF, BODY_LENGTH, BODY_NONE, FAULT_CHUNK, FAULT_FIELD_COUNT, FAULT_HEAD_SIZE, H1_BAD, H1_DONE, H1_MORE, MSG_KEEP_ALIVE, MSG_UPGRADE, body_start, head_start,
     request_feed, response_feed, response_framing,
 )
 from gw._fast.headers cimport MAX_FIELDS
-from gw._fast.life cimport answer_own, answer_plan, client_gone, drop_origin, exchange_abort, exchange_finish, exchange_new, refuse, response_step, response_steps
+from gw._fast.life cimport answer_own, answer_plan, client_gone, drop_origin, exchange_abort, exchange_finish, exchange_new, pass_interim, refuse, response_step, watches_answer
 from gw._fast.out cimport Out, out_init
 from gw._fast.pick cimport pick, pick_bit
 from gw._fast.plane cimport (
-    ACT_FORWARD, BY_CLIENT, BY_ORIGIN, C_BUSY, C_FLUSH, C_HANDSHAKE, C_HEAD, C_IDLE, C_LINGER, C_PROXY, O_BUSY, O_CONNECT, O_HANDSHAKE, STEP_PARK, X_ANSWERED,
-    X_CLOSE, X_DONE_UP, X_FRESH, X_HEAD_REQUEST, X_HEAD_TIMED, X_IDEMPOTENT, X_PARKED, X_PARKED_DOWN, X_SENT, X_TUNNEL, X_UPGRADE, X_UP_BROKEN, X_UP_DROPPED, LaneState, Plan,
-    Pool, Service, SnapshotState, StepCall,
+    ACT_FORWARD, BY_CLIENT, BY_ORIGIN, C_BUSY, C_FLUSH, C_HANDSHAKE, C_HEAD, C_IDLE, C_LINGER, C_PROXY, O_BUSY, O_CONNECT, O_HANDSHAKE, STEP_ANSWER, STEP_PARK, X_ANSWERED,
+    X_CLOSE, X_DONE_UP, X_FRESH, X_HEAD_REQUEST, X_HEAD_TIMED, X_IDEMPOTENT, X_PARKED, X_PARKED_DOWN, X_RESPONDING, X_SENT, X_TUNNEL, X_UPGRADE, X_UP_BROKEN, X_UP_DROPPED,
+    LaneState, Plan, Pool, Service, SnapshotState, StepCall,
 )
 from gw._fast.pool cimport POOL_FULL, POOL_NO_ADDRESS, pool_handshake, pool_open, pool_take
 from gw._fast.relay cimport (
@@ -69,7 +69,7 @@ cdef void _client_readable(Conn* client) noexcept nogil:
     cdef Exchange* x
     if client.state == C_BUSY:
         x = <Exchange*>client.exchange
-        if x.flags & (X_SENT | X_DONE_UP | X_UP_BROKEN) == X_SENT and x.origin != NULL:
+        if x.flags & (X_SENT | X_DONE_UP | X_UP_BROKEN | X_PARKED_DOWN) == X_SENT and x.origin != NULL:
             _pump_up(x)
         else:
             if not client_read_ahead(client):
@@ -215,6 +215,7 @@ cdef void _run_steps(Exchange* x) noexcept nogil:
         if verdict == STEP_PARK:
             x.parked_at = call
             x.flags |= X_PARKED
+            timer_set(&x.client.reactor.wheel, &x.client.timer, x.lane.reactor.now_ms + x.snapshot.hook_ms)
             return
         if not step_goes_on(x, call, verdict):
             answer_own(x)
@@ -231,8 +232,13 @@ cdef void _run_steps(Exchange* x) noexcept nogil:
 cdef void exchange_resume(Exchange* x, int verdict) noexcept nogil:
     cdef bint down = x.flags & X_PARKED_DOWN != 0
     x.flags &= ~(X_PARKED | X_PARKED_DOWN)
-    if down:
-        _answer_steps(x)
+    timer_off(&x.client.timer)
+    if down and verdict == STEP_ANSWER:
+        refuse(x, x.own.reason)        # it failed: what it was to see to must not pass
+    elif down:
+        # The request's body waited as well.
+        if x.flags & (X_DONE_UP | X_UP_BROKEN) or x.origin.out != NULL or _origin_drained(x):
+            _answer_steps(x)
     elif step_goes_on(x, x.parked_at, verdict):
         _run_steps(x)
     else:
@@ -299,7 +305,7 @@ cdef void origin_event(Conn* origin, uint32_t events) noexcept nogil:
         if code == SEND_ERROR:
             x.flags |= X_UP_BROKEN          # it may have answered before it closed: read that first
             conn_watch(origin)
-        elif code == SEND_DONE and not _origin_drained(x):
+        elif code == SEND_DONE and not x.flags & X_PARKED_DOWN and not _origin_drained(x):
             return
     if events & EPOLLIN and origin.flags & READ_ON:
         _origin_readable(x)
@@ -491,7 +497,7 @@ cdef void _origin_readable(Exchange* x) noexcept nogil:
     cdef uint32_t room = RX_SIZE
     cdef uint32_t have = 0
     cdef ssize_t n
-    if response_steps(x) and x.lane.reactor.slab.cap < RX_SIZE:
+    if watches_answer(x) and x.lane.reactor.slab.cap < RX_SIZE:
         room = x.lane.reactor.slab.cap      # it must fit the buffer that outlives a waiting step
     if x.answer_buf != NULL and not x.flags & X_ANSWERED:
         have = x.answer_buf.end
@@ -525,7 +531,7 @@ cdef void _answer_more(Exchange* x, char* base, uint32_t end) noexcept nogil:
             return
         if x.answer.status >= 200 or x.answer.status == 101:
             break
-        if not _interim(x):
+        if not pass_interim(x):
             return
         base += x.answer.head_len
         end -= x.answer.head_len
@@ -537,19 +543,6 @@ cdef void _answer_more(Exchange* x, char* base, uint32_t end) noexcept nogil:
     _answer_begin(x, base, end)
 
 
-cdef bint _interim(Exchange* x) noexcept nogil:
-    """1xx: passed to clients that can take it, 100 only when asked for. False when the client is gone."""
-    cdef Out out
-    if x.request.minor == 0 or (x.answer.status == 100 and not x.request.flags & MSG_EXPECT) or x.client.out != NULL:
-        return True
-    out_init(&out, x.lane.reactor.tx, TX_SIZE)
-    interim_head(x, &out)
-    if not out.full and conn_send(x.client, out.start, out.p - out.start) == SEND_ERROR:
-        client_gone(x.client)
-        return False
-    return True
-
-
 cdef void _answer_begin(Exchange* x, char* base, uint32_t end) noexcept nogil:
     cdef bint to_head = x.flags & X_HEAD_REQUEST != 0
     x.answered_us = x.lane.reactor.now_us
@@ -558,18 +551,17 @@ cdef void _answer_begin(Exchange* x, char* base, uint32_t end) noexcept nogil:
     endpoint_ok(x.plan.service.pools[x.choice].state)
     if x.answer.status == 101:
         if not x.flags & X_UPGRADE or x.answer.upgrade_field < 0:
-            x.by = 0
             refuse(x, R_UNEXPECTED_UPGRADE)
             return
     response_framing(&x.answer, to_head, False)
     body_start(&x.down, x.answer.framing, x.answer.length)
-    if response_steps(x):
-        # A response step may wait: what was read moves to a buffer of the exchange.
+    if watches_answer(x):
+        # A response step may wait, and a done step may still look: what was read moves to a buffer of the exchange.
         if not keep_answer(x, base, end):
-            x.by = 0
             refuse(x, R_ORIGIN_HEAD_TOO_LARGE)
             return
         x.answer_head.base = x.answer_buf.data
+        x.flags |= X_RESPONDING
         x.step = 0
         _answer_steps(x)
         return
@@ -577,6 +569,7 @@ cdef void _answer_begin(Exchange* x, char* base, uint32_t end) noexcept nogil:
 
 
 cdef void _answer_steps(Exchange* x) noexcept nogil:
+    cdef int verdict
     cdef Buf* buf = x.answer_buf
     cdef StepCall* call
     while True:
@@ -584,10 +577,15 @@ cdef void _answer_steps(Exchange* x) noexcept nogil:
         if call == NULL:
             break
         x.step += 1
-        if call.run(call.self, x) == STEP_PARK:
+        verdict = call.run(call.self, x)
+        if verdict == STEP_ANSWER:
+            refuse(x, x.own.reason)        # it failed: what it was to see to must not pass
+            return
+        if verdict == STEP_PARK:
             x.flags |= X_PARKED_DOWN
             conn_read_off(x.origin)
-            timer_off(&x.origin.timer)
+            timer_off(&x.client.timer)
+            timer_set(&x.lane.reactor.wheel, &x.origin.timer, x.lane.reactor.now_ms + x.snapshot.hook_ms)
             return
     conn_read_on(x.origin)
     _answer_head(x, buf.data + x.answer.head_len, buf.end - x.answer.head_len)
@@ -600,7 +598,6 @@ cdef void _answer_head(Exchange* x, char* rest, uint32_t n) noexcept nogil:
     out_init(&out, x.lane.reactor.tx, TX_SIZE - RX_SIZE - 16384)
     response_head(x, &out)
     if out.full:
-        x.by = 0
         refuse(x, R_ORIGIN_HEAD_TOO_LARGE)
         return
     x.flags |= X_ANSWERED
@@ -679,6 +676,8 @@ cdef void client_timeout(Conn* client, uint32_t events) noexcept nogil:
         client.inbuf.start = client.inbuf.end
         client.lingers = 1
         refuse(x, R_HEAD_TIMEOUT)
+    elif x.flags & X_PARKED:
+        refuse(x, R_HOOK_TIMEOUT)
     elif client.out != NULL:
         exchange_abort(x, BY_CLIENT, R_CLIENT_IDLE)
     elif not x.flags & X_DONE_UP:
@@ -693,6 +692,8 @@ cdef void origin_timeout(Conn* origin, uint32_t events) noexcept nogil:
     cdef Exchange* x = <Exchange*>origin.exchange
     if origin.state == O_CONNECT or origin.state == O_HANDSHAKE:
         _origin_unreachable(x, R_CONNECT_TIMEOUT)
+    elif x.flags & X_PARKED_DOWN:
+        refuse(x, R_HOOK_TIMEOUT)
     elif x.flags & X_ANSWERED:
         exchange_abort(x, BY_ORIGIN, R_ORIGIN_IDLE)
     else:

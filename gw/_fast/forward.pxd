@@ -1,6 +1,7 @@
 """Heads as they leave: hop-by-hop fields out, forwarding fields in, edits applied, unchanged runs copied whole."""
 from libc.stdint cimport uint8_t, uint32_t
 
+from gw._fast.headers cimport Head
 from gw._fast.out cimport Out
 from gw._fast.plane cimport Edits, Exchange, SnapshotState, Template
 
@@ -12,5 +13,8 @@ cdef void interim_head(Exchange* x, Out* out) noexcept nogil         # a 1xx on 
 cdef void put_template(Exchange* x, const Template* template, Out* out) noexcept nogil
 cdef void put_rest(Exchange* x, Out* out) noexcept nogil
 cdef bint edit_push(Edits* edits, uint8_t op, const char* name, uint32_t name_len, const char* value, uint32_t value_len) noexcept nogil
+# Marks the fields that `set` and `remove` take away, in every spelling, turns off edits that later ones undo, and defaults that the message has.
+cdef void apply_removals(Head* head, Edits* edits) noexcept nogil
+cdef void put_edits(const Edits* edits, Out* out) noexcept nogil      # field lines of what is left to add
 cdef const char* client_address(Exchange* x, uint32_t* n) noexcept nogil   # of the first peer that is not a trusted proxy
 cdef bint address_trusted(const SnapshotState* snapshot, const char* text, uint32_t n) noexcept nogil

@@ -47,26 +47,35 @@ cdef bint _named(const Head* head, const Field* field, const Edit* edit) noexcep
     return field.name_len == edit.name_len and same_name(head.base + field.name, edit.name, edit.name_len)
 
 
-cdef void _apply_removals(Head* head, Edits* edits) noexcept nogil:
-    """Marks what `set` and `remove` take away, in every spelling, and turns off defaults that the message has."""
+cdef void apply_removals(Head* head, Edits* edits) noexcept nogil:
     cdef uint32_t i, j
     cdef Edit* edit
     for j in range(edits.n):
         edit = &edits.items[j]
         if edit.op == EDIT_ADD:
             continue
+        if edit.op == EDIT_DEFAULT:
+            if _present(head, edits, j):
+                edit.op = EDIT_REMOVE
+                edit.name_len = 0
+            continue
         for i in range(head.n_fields):
-            if not _named(head, &head.fields[i], edit):
-                continue
-            if edit.op == EDIT_DEFAULT:
-                if not head.fields[i].flags & FIELD_DROP:
-                    edit.op = EDIT_REMOVE
-                    edit.name_len = 0
-                    break
-            else:
+            if _named(head, &head.fields[i], edit):
                 head.fields[i].flags |= FIELD_DROP
-        if edit.op != EDIT_DEFAULT:
-            _supersede(edits, j)
+        _supersede(edits, j)
+
+
+cdef bint _present(const Head* head, const Edits* edits, uint32_t last) noexcept nogil:
+    """The message has a field of this name by now: received, or by an earlier edit."""
+    cdef uint32_t i
+    cdef const Edit* edit = &edits.items[last]
+    for i in range(head.n_fields):
+        if not head.fields[i].flags & FIELD_DROP and _named(head, &head.fields[i], edit):
+            return True
+    for i in range(last):
+        if edits.items[i].op != EDIT_REMOVE and edits.items[i].name_len == edit.name_len and same_name(edits.items[i].name, edit.name, edit.name_len):
+            return True
+    return False
 
 
 cdef void _supersede(Edits* edits, uint32_t last) noexcept nogil:
@@ -78,7 +87,7 @@ cdef void _supersede(Edits* edits, uint32_t last) noexcept nogil:
             edits.items[i].op = EDIT_REMOVE
 
 
-cdef void _put_edits(const Edits* edits, Out* out) noexcept nogil:
+cdef void put_edits(const Edits* edits, Out* out) noexcept nogil:
     cdef uint32_t i
     cdef const Edit* edit
     for i in range(edits.n):
@@ -340,6 +349,15 @@ cdef inline bint _goes_to_origin(Exchange* x, const Field* field) noexcept nogil
     return True
 
 
+cdef void _drop_forwarding(Exchange* x) noexcept nogil:
+    """What an untrusted client claims is not there for `default` either."""
+    cdef uint32_t i
+    if not x.client.trusted:
+        for i in range(x.head.n_fields):
+            if H_FORWARDED <= x.head.fields[i].id <= H_X_FORWARDED_OTHER:
+                x.head.fields[i].flags |= FIELD_DROP
+
+
 cdef void _drop_request_id(Exchange* x) noexcept nogil:
     cdef SnapshotState* snapshot = x.snapshot
     cdef uint32_t i
@@ -356,7 +374,8 @@ cdef void request_head(Exchange* x, Out* out) noexcept nogil:
     cdef uint32_t i, line_end
     cdef uint32_t run = 0           # start of fields to copy; 0 when there is none
     if x.origin_edits.n:
-        _apply_removals(head, &x.origin_edits)
+        _drop_forwarding(x)
+        apply_removals(head, &x.origin_edits)
     if x.snapshot.id_name_len:
         _drop_request_id(x)
     put(out, head.base + x.request.method.off, x.request.method.len)
@@ -384,7 +403,7 @@ cdef void request_head(Exchange* x, Out* out) noexcept nogil:
         put(out, b"\r\n", 2)
     _put_forwarding(x, out)
     if x.origin_edits.n:
-        _put_edits(&x.origin_edits, out)
+        put_edits(&x.origin_edits, out)
     put(out, b"\r\n", 2)
 
 
@@ -421,7 +440,7 @@ cdef void response_head(Exchange* x, Out* out) noexcept nogil:
     cdef bint keep_length = x.answer.status >= 200 and x.answer.status != 204 and not x.flags & X_CHUNK_OUT
     cdef Field* field
     if x.client_edits.n:
-        _apply_removals(&x.answer_head, &x.client_edits)
+        apply_removals(&x.answer_head, &x.client_edits)
     _put_status_line(x, out)
     _put_answer_fields(x, keep_length, &dated, out)
     if not dated and x.answer.status >= 200:
@@ -441,7 +460,7 @@ cdef void response_head(Exchange* x, Out* out) noexcept nogil:
         elif x.request.minor == 0:
             put(out, b"Connection: keep-alive\r\n", 24)
     if x.client_edits.n:
-        _put_edits(&x.client_edits, out)
+        put_edits(&x.client_edits, out)
     put(out, b"\r\n", 2)
 
 

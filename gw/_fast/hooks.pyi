@@ -1,6 +1,6 @@
 """The step that calls Python hooks, and what hooks see of an exchange."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, final
 
 from typing_extensions import disjoint_base
@@ -35,9 +35,10 @@ class Response:
 
 @final
 class Headers:
-    """Fields of a head, names in any case, `_` the same as `-`. Reading sees what was received and this exchange's edits; writing edits what is sent on.
+    """Fields of a head, names in any case, `_` the same as `-`. Reading sees them as they would be sent now; writing edits what is sent on.
 
-    Forwarding fields of a client that is not a trusted proxy are not there. A write raises ValueError for what cannot stand in a head, and for
+    What an origin will not see of a client's claims is not there: forwarding fields of one that is not a trusted proxy, its request id, known names
+    spelled with `_`, fields that `Connection` names. A write raises ValueError for what cannot stand in a head, and for
     fields that frame or route the message. Everything raises RuntimeError once the exchange has ended.
     """
 
@@ -59,7 +60,7 @@ class Headers:
         """Take the field away, in every spelling; nothing happens when it is not there."""
 
     def items(self) -> list[tuple[str, str]]:
-        """(name, value) as received, without edits."""
+        """(name, value) of every field."""
 
 @final
 class Request:
@@ -173,18 +174,22 @@ class Request:
 
 @final
 class PythonStep(Step):
-    """Calls a policy's hooks. An `async def` hook parks its exchange until it is done; TypeError when `done` is one."""
+    """Calls a policy's hooks. An `async def` hook parks its exchange until it is done, at most `process.hook_timeout`; TypeError when `done` is one."""
 
     def __init__(self, name: str, request: Callable[..., Any] | None = None, response: Callable[..., Any] | None = None, done: Callable[..., Any] | None = None) -> None: ...
     def attach(self, report: Callable[[str, dict[str, Any]], None]) -> None:
-        """Where failures go: the events `hook-failed` and `hook-slow`."""
+        """Where failures go: the events `hook-failed`, `hook-slow` and `hook-timeout`."""
 
 @final
 class Parked:
-    """An exchange that waits for the task of an asynchronous hook."""
+    """An exchange that waits for the task of an asynchronous hook, and the coroutine which that task runs."""
 
     @property
     def task(self) -> Any: ...
 
+    def __await__(self) -> Generator[Any, Any, Any]: ...
+    def send(self, value: Any) -> Any: ...
+    def throw(self, *error: Any) -> Any: ...
+    def close(self) -> None: ...
     def finished(self, task: Any) -> None:
         """Callback of the task: the exchange goes on."""

@@ -12,10 +12,12 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
-from gw._fast.answer cimport R_HOOK_FAILED, reason_index, reason_text
+from gw._fast.answer cimport R_HOOK_FAILED, R_HOOK_TIMEOUT, reason_index, reason_text
 from gw._fast.forward cimport client_address, edit_push
-from gw._fast.headers cimport H_FORWARDED, H_X_FORWARDED_OTHER, TOKEN, Head, same_name
-from gw._fast.plane cimport BY_GATEWAY, EDIT_ADD, EDIT_REMOVE, EDIT_SET, STEP_ANSWER, STEP_NEXT, STEP_PARK, Edits, Identity
+from gw._fast.headers cimport (
+    FIELD_DROP, FIELD_SPELLED, H_CONTENT_LENGTH, H_FORWARDED, H_HTTP2_SETTINGS, H_X_FORWARDED_OTHER, TOKEN, Field, Head, same_name,
+)
+from gw._fast.plane cimport BY_GATEWAY, EDIT_ADD, EDIT_DEFAULT, EDIT_REMOVE, EDIT_SET, STEP_ANSWER, STEP_NEXT, STEP_PARK, Edits, Identity
 from gw._fast.snapshot cimport Snapshot
 from gw._fast.step cimport Step
 from gw._fast.stream cimport clock_us
@@ -63,7 +65,7 @@ cdef class Refusal:
 
 @cython.final
 cdef class Headers:
-    """Fields of a head, names in any case. Reading sees what was received and, behind it, this exchange's edits; writing edits what is sent on."""
+    """Fields of a head, names in any case. Reading sees them as they would be sent now, this exchange's edits included; writing edits what is sent on."""
     cdef Request request
     cdef bint answer            # of the origin's answer
 
@@ -73,33 +75,36 @@ cdef class Headers:
     cdef Edits* edits(self) except NULL:
         return &self.request.alive().client_edits if self.answer else &self.request.alive().origin_edits
 
-    cdef bint _edited(self, const Head* head, const char* name, uint32_t n):
-        """A set or remove of this exchange hides what was received."""
-        cdef const Edits* edits = self.edits()
-        cdef uint32_t i
-        for i in range(edits.n):
-            if edits.items[i].op != EDIT_ADD and edits.items[i].name_len == n and same_name(edits.items[i].name, name, n):
-                return True
-        return False
-
     cdef list _values(self, str name, bint first):
         cdef const Head* head = self.head()
         cdef const Edits* edits = self.edits()
         cdef bytes wanted = name.encode("latin-1")
         cdef const char* text = PyBytes_AS_STRING(wanted)
         cdef uint32_t n = len(wanted)
+        cdef uint32_t since = _undone(edits, text, n)
         cdef uint32_t i
         cdef list found = []
-        if edits.n == 0 or not self._edited(head, text, n):
+        if since == 0:
             for i in range(head.n_fields):
-                if head.fields[i].name_len == n and _believed(head, i, self.answer, self.request) and same_name(head.base + head.fields[i].name, text, n):
-                    found.append(PyBytes_FromStringAndSize(head.base + head.fields[i].value, head.fields[i].value_len).decode("latin-1"))
+                if head.fields[i].name_len == n and same_name(head.base + head.fields[i].name, text, n) and self._shown(head, &head.fields[i]):
+                    found.append(_value(head, &head.fields[i]))
                     if first:
                         return found
-        for i in range(edits.n):
-            if edits.items[i].op != EDIT_REMOVE and edits.items[i].name_len == n and same_name(edits.items[i].name, text, n):
+        for i in range(since - 1 if since else 0, edits.n):
+            if _adds(edits, i, bool(found)) and edits.items[i].name_len == n and same_name(edits.items[i].name, text, n):
                 found.append(PyBytes_FromStringAndSize(edits.items[i].value, edits.items[i].value_len).decode("latin-1"))
         return found
+
+    cdef bint _shown(self, const Head* head, const Field* field):
+        """What an origin will not see of a client's claims, hooks do not see either; framing and hop-by-hop fields they may look at."""
+        cdef Exchange* x = self.request.x
+        if field.flags & FIELD_SPELLED or (field.flags & FIELD_DROP and not H_CONTENT_LENGTH <= field.id <= H_HTTP2_SETTINGS):
+            return False
+        if self.answer:
+            return True
+        if H_FORWARDED <= field.id <= H_X_FORWARDED_OTHER and not x.client.trusted:
+            return False
+        return field.name_len != x.snapshot.id_name_len or not same_name(head.base + field.name, x.snapshot.id_lower, field.name_len)
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """The first value, or the default."""
@@ -128,20 +133,46 @@ cdef class Headers:
         _edit(self.request.alive(), self.edits(), EDIT_REMOVE, name, "")
 
     def items(self) -> list:
-        """(name, value) as received, without this exchange's edits."""
+        """(name, value) of every field."""
         cdef const Head* head = self.head()
+        cdef const Edits* edits = self.edits()
+        cdef const Field* field
         cdef uint32_t i
-        return [(PyBytes_FromStringAndSize(head.base + head.fields[i].name, head.fields[i].name_len).decode("latin-1"),
-                 PyBytes_FromStringAndSize(head.base + head.fields[i].value, head.fields[i].value_len).decode("latin-1"))
-                for i in range(head.n_fields) if _believed(head, i, self.answer, self.request)]
+        cdef list found = []
+        for i in range(head.n_fields):
+            field = &head.fields[i]
+            if self._shown(head, field) and _undone(edits, head.base + field.name, field.name_len) == 0:
+                found.append((PyBytes_FromStringAndSize(head.base + field.name, field.name_len).decode("latin-1"), _value(head, field)))
+        for i in range(edits.n):
+            name = PyBytes_FromStringAndSize(edits.items[i].name, edits.items[i].name_len)
+            if _undone(edits, edits.items[i].name, edits.items[i].name_len) <= i + 1 and _adds(edits, i, any(_same(name, each) for each, _ in found)):
+                found.append((name.decode("latin-1"), PyBytes_FromStringAndSize(edits.items[i].value, edits.items[i].value_len).decode("latin-1")))
+        return found
 
     def __repr__(self) -> str:
         return f"<Headers {self.items()!r}>"
 
 
-cdef bint _believed(const Head* head, uint32_t i, bint answer, Request request):
-    """Forwarding fields of an untrusted client are not shown to hooks, as they are not sent to origins."""
-    return answer or not H_FORWARDED <= head.fields[i].id <= H_X_FORWARDED_OTHER or request.x.client.trusted
+cdef str _value(const Head* head, const Field* field):
+    return PyBytes_FromStringAndSize(head.base + field.value, field.value_len).decode("latin-1")
+
+
+cdef uint32_t _undone(const Edits* edits, const char* name, uint32_t n) noexcept nogil:
+    """Behind how many edits the last `set` or `remove` of this name stands, itself included: all before it is gone. 0 when there is none."""
+    cdef uint32_t i = edits.n
+    while i:
+        if edits.items[i - 1].op in (EDIT_SET, EDIT_REMOVE) and edits.items[i - 1].name_len == n and same_name(edits.items[i - 1].name, name, n):
+            return i
+        i -= 1
+    return 0
+
+
+cdef bint _adds(const Edits* edits, uint32_t i, bint found) noexcept nogil:
+    return edits.items[i].op in (EDIT_SET, EDIT_ADD) or (edits.items[i].op == EDIT_DEFAULT and not found)
+
+
+cdef bint _same(bytes a, str b):
+    return len(a) == len(b) and same_name(PyBytes_AS_STRING(a), PyBytes_AS_STRING(b.encode("latin-1")), len(a))
 
 
 cdef const char* _keep(Exchange* x, bytes text) except NULL:
@@ -203,7 +234,7 @@ cdef bytes _checked_value(str value):
 
 
 cdef _refuse_framing(str name):
-    if name.lower() in FRAMING:
+    if name.lower().replace("_", "-") in FRAMING:
         raise ValueError(f"{name} frames or routes the message: a hook cannot set it")
 
 
@@ -280,8 +311,9 @@ cdef class Request:
     @property
     def params(self) -> list:
         """Values of the route's path parameters, in the order it names them; percent-encoded as sent."""
+        cdef Exchange* x = self.alive()
         cdef uint32_t i
-        return [PyBytes_FromStringAndSize(self.alive().path + self.x.match.params[i].off, self.x.match.params[i].len).decode("latin-1") for i in range(self.x.match.n_params)]
+        return [PyBytes_FromStringAndSize(x.path + x.match.params[i].off, x.match.params[i].len).decode("latin-1") for i in range(x.match.n_params)]
 
     def identify(self, method: str, *, consumer: str | None = None, subject: str = "", credential: str = "", groups=(), scopes: str = "", claims: bytes | None = None) -> None:
         """An authentication policy has found out who calls. `claims` is a JSON object as bytes. KeyError when there is no such consumer."""
@@ -429,17 +461,19 @@ cdef void hooks_release(Exchange* x) noexcept nogil:
 cdef _release(Exchange* x):
     cdef Request view
     cdef Parked parked
+    if x.parked != NULL:
+        parked = <Parked>x.parked
+        x.parked = NULL
+        if x.reason == R_HOOK_TIMEOUT:
+            parked.step.report("hook-timeout", {"policy": parked.step.name, "waited_ms": x.snapshot.hook_ms, "request_id": _view(x).id})
+        parked.x = NULL
+        parked.task.cancel()
+        Py_DECREF(parked)
     if x.view != NULL:
         view = <Request>x.view
         x.view = NULL
         view.x = NULL
         Py_DECREF(view)
-    if x.parked != NULL:
-        parked = <Parked>x.parked
-        x.parked = NULL
-        parked.x = NULL
-        parked.task.cancel()
-        Py_DECREF(parked)
 
 
 cdef int _run_request(void* self, Exchange* x) noexcept nogil:
@@ -490,30 +524,38 @@ cdef class PythonStep(Step):
         self.report = report
 
     cdef int _call(self, Exchange* x, hook, bint waits, bint may_answer):
-        cdef int64_t began = clock_us()
-        cdef int verdict = STEP_NEXT
-        x.lane.stats.hook_calls += 1
+        cdef int64_t began
+        cdef int verdict
         if waits and x.by == BY_GATEWAY:
             return STEP_NEXT            # an answer of our own leaves at once: nothing waits in front of it
+        x.lane.stats.hook_calls += 1
+        began = clock_us()
         try:
             if waits:
                 self._start(x, hook(_view(x)), may_answer)
                 return STEP_PARK
             verdict = self._take(x, hook(_view(x)), may_answer)
-        except Exception as error:      # the task's border of a hook: logged with traceback and the policy's name
-            verdict = self._failed(x, error, may_answer)
-        if clock_us() - began > x.lane.hook_warn_us:
-            x.lane.stats.hook_slow += 1
-            self.report("hook-slow", {"policy": self.name, "blocked_ms": (clock_us() - began) // 1000, "request_id": _view(x).id})
+        except BaseException as error:  # the task's border of a hook: logged with traceback and policy; what got past it would end the process or let the request through
+            verdict = self._failed(x, error)
+        self._took(x, began)
         return verdict
 
-    cdef int _failed(self, Exchange* x, error, bint may_answer):
+    cdef _took(self, Exchange* x, int64_t began):
+        cdef int64_t blocked = clock_us() - began
+        if x != NULL and blocked > x.lane.hook_warn_us:
+            x.lane.stats.hook_slow += 1
+            self.report("hook-slow", {"policy": self.name, "blocked_ms": blocked // 1000, "request_id": _view(x).id})
+
+    cdef int _failed(self, Exchange* x, error):
         x.lane.stats.hook_errors += 1
-        self.report("hook-failed", {"policy": self.name, "error": repr(error), "request_id": _view(x).id, "traceback": "".join(traceback.format_exception(error))})
-        if may_answer:
-            x.own.reason = R_HOOK_FAILED
-            return STEP_ANSWER
-        return STEP_NEXT
+        x.own.reason = R_HOOK_FAILED
+        x.own.fields_len = 0
+        x.own.body_len = 0
+        self._tell(error, _view(x).id)
+        return STEP_ANSWER
+
+    cdef _tell(self, error, str request_id):
+        self.report("hook-failed", {"policy": self.name, "error": repr(error), "request_id": request_id, "traceback": "".join(traceback.format_exception(error))})
 
     cdef int _take(self, Exchange* x, answer, bint may_answer) except -1:
         """None: go on. A Response: it is the answer."""
@@ -552,7 +594,8 @@ cdef class PythonStep(Step):
         parked.step = self
         parked.x = x
         parked.may_answer = may_answer
-        parked.task = _get_running_loop().create_task(coroutine)
+        parked.coroutine = coroutine
+        parked.task = _get_running_loop().create_task(parked)
         parked.task.add_done_callback(parked.finished)
         x.parked = <PyObject*>parked
         Py_INCREF(parked)
@@ -569,28 +612,56 @@ cdef bytes _field_lines(headers):
 
 @cython.final
 cdef class Parked:
-    """An exchange that waits for a task."""
+    """An exchange that waits for a task, and what that task runs: the hook's coroutine, each of its turns timed."""
     cdef PythonStep step
     cdef Exchange* x            # borrowed; NULL once the exchange has ended and cancelled us
     cdef readonly object task
+    cdef object coroutine
     cdef bint may_answer
+
+    def __await__(self):
+        return self.coroutine.__await__()
+
+    def send(self, value):
+        return self._turn(self.coroutine.send, value)
+
+    def throw(self, *error):
+        return self._turn(self.coroutine.throw, *error)
+
+    def close(self) -> None:
+        self.coroutine.close()
+
+    def _turn(self, go, *args):
+        cdef int64_t began = clock_us()
+        try:
+            return go(*args)
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise RuntimeError(f"the hook raised {type(error).__name__}") from error    # asyncio would end the worker's loop
+        finally:
+            self.step._took(self.x, began)
 
     def finished(self, task) -> None:
         cdef Exchange* x = self.x
         cdef int verdict
+        self.task = None
         if x == NULL:
+            if not task.cancelled() and task.exception() is not None:
+                self.step._tell(task.exception(), "")
             return
         self.x = NULL
         x.parked = NULL
         Py_DECREF(self)
         if task.cancelled():
-            verdict = self.step._failed(x, asyncio.CancelledError(), self.may_answer)
+            verdict = self.step._failed(x, asyncio.CancelledError())
         elif task.exception() is not None:
-            verdict = self.step._failed(x, task.exception(), self.may_answer)
+            verdict = self.step._failed(x, task.exception())
         else:
             try:
                 verdict = self.step._take(x, task.result(), self.may_answer)
             except Exception as error:      # as in _call; a fault that passed here would leave the exchange waiting for ever
-                verdict = self.step._failed(x, error, self.may_answer)
+                verdict = self.step._failed(x, error)
         with nogil:
             x.lane.resume(x, verdict)
+
+    def __repr__(self) -> str:
+        return f"<Parked {self.step.name}: {self.coroutine!r}>"

@@ -6,9 +6,12 @@ from libc.string cimport memset
 
 from gw._fast.answer cimport R_CLIENT_CLOSED, plain_answer, problem_answer, reason_text, redirect_answer
 from gw._fast.client cimport client_abort, client_close, client_next
-from gw._fast.h1 cimport MSG_KEEP_ALIVE, head_start
+from gw._fast.forward cimport interim_head
+from gw._fast.h1 cimport MSG_EXPECT, MSG_KEEP_ALIVE, head_start
 from gw._fast.out cimport Out, out_init
-from gw._fast.plane cimport ACT_REDIRECT, BY_CLIENT, BY_GATEWAY, X_ANSWERED, X_CLOSE, X_DONE_UP, X_ENDED, X_EOF_OUT, X_UP_BROKEN, LaneState, Plan, Pool
+from gw._fast.plane cimport (
+    ACT_REDIRECT, BY_CLIENT, BY_GATEWAY, STEP_ANSWER, X_ANSWERED, X_CLOSE, X_DONE_UP, X_ENDED, X_EOF_OUT, X_RESPONDING, X_UP_BROKEN, LaneState, Plan, Pool,
+)
 from gw._fast.pool cimport pool_drop, pool_give
 from gw._fast.record cimport record
 from gw._fast.relay cimport RELAY_BAD, RELAY_DONE, next_piece, swallow_up
@@ -18,6 +21,7 @@ from gw._fast.stream cimport BROKEN, SEND_ERROR, TX_SIZE, conn_send
 
 cdef enum:
     SPARE_EXCHANGES = 1024
+    ARENA_KEPT = 16384              # text of a hook's edits; the room of a large answer is given back
 
 
 cdef Exchange* exchange_new(LaneState* lane, Conn* client) noexcept nogil:
@@ -76,6 +80,10 @@ cdef void _free(Exchange* x) noexcept nogil:
         free(x.arena)
         free(x)
         return
+    if x.arena_cap > ARENA_KEPT:
+        free(x.arena)
+        x.arena = NULL
+        x.arena_cap = 0
     x.next = lane.spare
     lane.spare = x
     lane.n_spare += 1
@@ -153,6 +161,19 @@ cdef void client_gone(Conn* client) noexcept nogil:
         client_close(client)
 
 
+cdef bint pass_interim(Exchange* x) noexcept nogil:
+    """1xx: passed to clients that can take it, 100 only when asked for. False when the client is gone."""
+    cdef Out out
+    if x.request.minor == 0 or (x.answer.status == 100 and not x.request.flags & MSG_EXPECT) or x.client.out != NULL:
+        return True
+    out_init(&out, x.lane.reactor.tx, TX_SIZE)
+    interim_head(x, &out)
+    if not out.full and conn_send(x.client, out.start, out.p - out.start) == SEND_ERROR:
+        client_gone(x.client)
+        return False
+    return True
+
+
 cdef void exchange_tunnel_ended(Exchange* x) noexcept nogil:
     cdef Conn* client = x.client
     drop_origin(x, False)
@@ -197,23 +218,29 @@ cdef StepCall* response_step(Exchange* x, uint32_t i) noexcept nogil:
     return &x.plan.steps.on_response[i] if i < x.plan.steps.n_response else NULL
 
 
-cdef void _prepare_own(Exchange* x, Out* out) noexcept nogil:
+cdef bint _prepare_own(Exchange* x, Out* out) noexcept nogil:
+    """False when a response step failed: the exchange has then ended with that step's reason in place of this answer."""
     cdef StepCall* call
-    cdef uint32_t i = 0
     _settle_body(x)
     if x.lane.draining:
         x.flags |= X_CLOSE
     x.by = BY_GATEWAY
     x.answer_head.n_fields = 0
     x.answer.status = x.status
-    # Response steps see answers of our own too (CORS, security headers); they cannot wait here.
+    # Response steps see answers of our own too (CORS, security headers); they cannot wait here. Those that saw the answer this one replaces are done.
+    if not x.flags & X_RESPONDING:
+        x.flags |= X_RESPONDING
+        x.step = 0
     while True:
-        call = response_step(x, i)
+        call = response_step(x, x.step)
         if call == NULL:
             break
-        call.run(call.self, x)
-        i += 1
+        x.step += 1
+        if call.run(call.self, x) == STEP_ANSWER:
+            refuse(x, x.own.reason)
+            return False
     out_init(out, x.lane.reactor.tx, TX_SIZE)
+    return True
 
 
 cdef void refuse(Exchange* x, uint8_t reason) noexcept nogil:
@@ -224,7 +251,8 @@ cdef void refuse(Exchange* x, uint8_t reason) noexcept nogil:
     drop_origin(x, True)
     x.reason = reason
     x.status = reason_text(reason).status
-    _prepare_own(x, &out)
+    if not _prepare_own(x, &out):
+        return
     problem_answer(x, reason, &out)
     if _send_own(x, &out):
         exchange_finish(x)
@@ -237,7 +265,8 @@ cdef void answer_own(Exchange* x) noexcept nogil:
         refuse(x, x.own.reason)
         return
     x.status = x.own.status
-    _prepare_own(x, &out)
+    if not _prepare_own(x, &out):
+        return
     plain_answer(x, &out)
     if _send_own(x, &out):
         exchange_finish(x)
@@ -247,7 +276,8 @@ cdef void answer_plan(Exchange* x) noexcept nogil:
     cdef Out out
     cdef Plan* plan = x.plan
     x.status = plan.status
-    _prepare_own(x, &out)
+    if not _prepare_own(x, &out):
+        return
     if plan.action == ACT_REDIRECT:
         redirect_answer(x, &out)
     else:

@@ -81,10 +81,11 @@ cdef enum:                      # Exchange.flags
     X_PARKED_DOWN = 32768       # as X_PARKED, in a response step
     X_HEAD_TIMED = 65536        # the head's deadline is set
     X_ENDED = 131072
+    X_RESPONDING = 262144       # response steps have begun; `step` is the next of them
 
 cdef enum:                      # what a step answers
     STEP_NEXT = 0
-    STEP_ANSWER = 1             # the exchange's answer is set (answer_set); no further request step runs
+    STEP_ANSWER = 1             # the exchange's answer is set (x.own); no further request step runs. Of a response step: it failed, x.own.reason says how
     STEP_PARK = 2               # exchange_resume will be called
 
 cdef enum:                      # Edit.op
@@ -260,6 +261,7 @@ cdef struct SnapshotState:
     int64_t head_ms
     int64_t keep_alive_ms
     int64_t linger_ms
+    int64_t hook_ms             # longest wait of a parked exchange
     uint32_t path_flags
     # forwarding fields
     uint8_t x_forwarded
@@ -310,7 +312,7 @@ cdef struct Exchange:
     int64_t answered_us         # head of the answer
     int64_t connect_us          # duration
     uint32_t flags
-    uint32_t step               # next request step
+    uint32_t step               # next request step, or response step while X_RESPONDING
     uint16_t status
     uint8_t by                  # BY_*
     uint8_t reason

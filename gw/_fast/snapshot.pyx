@@ -67,6 +67,7 @@ cdef class Snapshot:
         s.head_ms = settings["head_ms"]
         s.keep_alive_ms = settings["keep_alive_ms"]
         s.linger_ms = settings["linger_ms"]
+        s.hook_ms = settings["hook_ms"]
         s.path_flags = settings["path_flags"]
         s.x_forwarded = settings["x_forwarded"]
         s.forwarded = settings["forwarded"]

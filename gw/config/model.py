@@ -211,6 +211,7 @@ class Process(Struct, forbid_unknown_fields=True, frozen=True):
         int, Meta(ge=0, le=2**24, description="Cells in which limits count: one for each key that is not idle, 16 bytes. Rounded up to a power of two; 0 = none.")
     ] = 65536
     hook_warn: Annotated[Duration, WAIT, Meta(description="A Python hook that blocks longer is named in the error log.")] = Duration(0.05)
+    hook_timeout: Annotated[Duration, WAIT, Meta(description="An asynchronous Python hook that waits longer is cancelled; the request answers 504 `hook-timeout`.")] = Duration(30)
 
 
 class ApiKey(Struct, forbid_unknown_fields=True, frozen=True):

@@ -25,7 +25,9 @@ class Hooks(Struct, frozen=True):
     """Functions of a policy at the phases of an exchange, in the order of life. One that is left out costs nothing.
 
     request: before an endpoint is chosen; may return a Response or a Refusal, which ends the exchange. response: the head of the answer is known;
-    edits of its headers reach the client. done: the exchange has ended. The first two may be `async def`.
+    edits of its headers reach the client. done: the exchange has ended. The first two may be `async def`; an answer of gw's own leaves at
+    once, without asynchronous response hooks. A hook that raises, or waits longer than `process.hook_timeout`, ends the exchange: nothing passes
+    that a policy has not seen to.
     """
 
     request: RequestHook | None = None

@@ -97,6 +97,7 @@ def _settings(config: Config) -> dict[str, Any]:
         "log_buffer": int(log.buffer) if log else 0,
         "log_flush_ms": _ms(log.flush) if log else 0,
         "trusted": [_cidr(text) for text in config.trusted_proxies],
+        "hook_ms": _ms(config.process.hook_timeout),
         "hook_warn_us": int(config.process.hook_warn * 1_000_000),
     }
 

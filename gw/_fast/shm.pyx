@@ -1,4 +1,5 @@
 cimport cython
+from libc.stdint cimport UINT64_MAX
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
@@ -153,6 +154,7 @@ WORKER_GAUGES = WORKER_FIELDS[:WORKER_FIELDS.index("accepted")]
 cdef class Segment:
     def __cinit__(self, int workers, int routes_max, int endpoints_max):
         cdef size_t at = 0, cells_at, end_cells_at, states_at, shares_at, stats_at
+        cdef int worker
         if workers < 1 or routes_max < 1 or endpoints_max < 1:
             raise ValueError("a segment has at least one worker, one route and one endpoint")
         self.page = <size_t>sysconf(_SC_PAGESIZE)
@@ -180,6 +182,9 @@ cdef class Segment:
         self.states = <EndpointState*>(self.base + states_at)
         self.shares = <EndpointShare*>(self.base + shares_at)
         self.stats = self.base + stats_at
+        for worker in range(workers):
+            shm_worker(self, worker).memory_ask = UINT64_MAX
+            shm_worker(self, worker).memory_most = UINT64_MAX
 
     def __dealloc__(self):
         if self.base != NULL:

@@ -88,6 +88,7 @@ METRICS: tuple[Kind, ...] = (
         ("gw_worker_origin_connections", "origins", "Connections to endpoints, idle ones included."),
         ("gw_worker_idle_origin_connections", "idle_origins", "Connections to endpoints that wait for a request."),
         ("gw_worker_buffer_bytes", "buffer_bytes", "Memory held by buffers in use."),
+        ("gw_worker_memory_bytes", "memory_bytes", "Memory its data plane holds: buffers, exchanges, and an estimate for each connection."),
         ("gw_worker_accept_paused", "accept_paused", "1 while it is out of descriptors and accepts nothing."),
         ("gw_worker_shedding", "shedding", "1 while it refuses new work because memory is short."),
         ("gw_worker_revision", "revision", "Revision it serves new requests with."),
@@ -101,6 +102,7 @@ METRICS: tuple[Kind, ...] = (
         ("gw_connections_accepted_total", "accepted", "Client connections accepted."),
         ("gw_connections_refused_total", "refused", "Client connections closed at once: over a limit, or no memory."),
         ("gw_accept_pauses_total", "accept_pauses", "Times accepting stopped for want of descriptors."),
+        ("gw_worker_sheds_total", "sheds", "Times it began to refuse new work because memory is short."),
         ("gw_parse_errors_total", "parse_errors", "Requests that are not valid HTTP/1.1."),
         ("gw_tls_handshakes_total", "tls_handshakes", "TLS handshakes with clients."),
         ("gw_tls_failures_total", "tls_failures", "TLS handshakes with clients that failed."),
@@ -113,6 +115,8 @@ METRICS: tuple[Kind, ...] = (
         labels=("worker",),
     ),
     Kind("gw_error_log_lines_dropped_total", "counter", "Error-log lines of the supervisor lost because the file or pipe took no more."),
+    Kind("gw_memory_used_bytes", "gauge", "Memory in use in the cgroup with the tightest limit; absent without a limit."),
+    Kind("gw_memory_limit_bytes", "gauge", "Memory limit of that cgroup; absent without a limit."),
     *_of(
         "name",
         "counter",
@@ -159,6 +163,7 @@ class Observed(Struct, frozen=True):
     reloads: int = 0
     reload_failures: int = 0
     error_log_dropped: int = 0
+    memory: tuple[int, int] | None = None  # used, limit
 
 
 def render(observed: Observed, now: float | None = None) -> bytes:
@@ -218,6 +223,9 @@ class Exposition:
         add("gw_reloads_total", [], seen.reloads)
         add("gw_reload_failures_total", [], seen.reload_failures)
         add("gw_error_log_lines_dropped_total", [], seen.error_log_dropped)
+        if seen.memory:
+            add("gw_memory_used_bytes", [], seen.memory[0])
+            add("gw_memory_limit_bytes", [], seen.memory[1])
         for table, (used, size) in seen.segment.occupancy().items():
             add("gw_slots_used", [table], used)
             add("gw_slots", [table], size)

@@ -76,6 +76,10 @@ class Shed(Struct, tag="shed"):
     on: bool
 
 
+class Growing(Struct, tag="growing"):
+    """The lane grew so far that somebody should look at the memory there is."""
+
+
 class Ready(Struct, tag="ready"):
     """The worker accepts connections with this revision."""
 
@@ -109,7 +113,7 @@ class Report(Struct, tag="report"):
 
 
 ToWorker = Listen | Prepare | Commit | Abandon | Addresses | NewTicketKeys | ReopenLogs | Drain | Shed
-ToSupervisor = Ready | Prepared | Failed | Committed | Report
+ToSupervisor = Growing | Ready | Prepared | Failed | Committed | Report
 
 
 to_worker = msgspec.msgpack.Decoder(ToWorker).decode

@@ -58,6 +58,7 @@ class View:
             reloads=this.reloader.done,
             reload_failures=this.reloader.failures,
             error_log_dropped=this.log.dropped,
+            memory=(this.memory.used, this.memory.limit) if this.memory else None,
         )
         return render(observed), CONTENT_TYPE
 

@@ -10,8 +10,9 @@ import socket
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -374,28 +375,61 @@ async def dns_flips(bed: Bed) -> Row:
 
 MEMORY_LIMIT = 160 * 1024 * 1024
 OPEN_HEAD = b"GET / HTTP/1.1\r\nHost: a.test\r\nX: " + b"a" * 30000
+UNREAD = b"GET /big?n=5000000 HTTP/1.1\r\nHost: a.test\r\n\r\n"
 MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
 
 
-@row("not killed by the kernel, serves afterwards")
-async def memory_limit(bed: Bed) -> Row:
+def said(peer: Peer, event: str) -> bool:
+    return f'"event":"{event}"' in (peer.folder / "error.log").read_text()
+
+
+@contextmanager
+def memory_group(limit: int) -> Iterator[Path]:
+    """A cgroup whose processes the kernel kills beyond `limit` bytes. OSError when there can be none."""
     group = MEMORY_GROUPS / f"gw-fault-{os.getpid()}"
+    group.mkdir()
     try:
-        group.mkdir()
-    except OSError as failure:
-        return Row(f"skipped: no cgroup of our own ({failure.strerror})", None)
-    try:
-        (group / "memory.limit_in_bytes").write_text(str(MEMORY_LIMIT))
-        enter = ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"]
-        with bed.peer(workers=1, prefix=enter) as peer:
-            workers = peer.worker_pids()
-            room = MEMORY_LIMIT - int((group / "memory.usage_in_bytes").read_text())
-            with suppress(OSError), connections(peer.port, int(room * 1.3 / len(OPEN_HEAD)), OPEN_HEAD):
-                await asyncio.sleep(1)
-            await asyncio.sleep(0.5)
-            result = await Client(peer.port, RATE).run(1)
-            killed = workers != peer.worker_pids() or peer.process.poll() is not None
-            return Row(f"{result.line()}, {'killed' if killed else 'not killed'}", not result.failed and not killed)
+        (group / "memory.limit_in_bytes").write_text(str(limit))
+        yield group
     finally:
         with suppress(OSError):
             group.rmdir()
+
+
+async def filled(peer: Peer, count: int, request: bytes) -> tuple[int, Result]:
+    """How many connections that each take a buffer were opened, and what clean requests beside them met."""
+    client = Client(peer.port, RATE)
+    beside = asyncio.ensure_future(client.run(2))
+    opened = 0
+    with ExitStack() as held:
+        with suppress(OSError):
+            for _ in range(20):
+                await asyncio.to_thread(held.enter_context, connections(peer.port, count // 20, request))
+                opened += count // 20
+        await asyncio.sleep(0.5)
+    return opened, await beside
+
+
+@row("not killed by the kernel, says so, serves afterwards")
+async def memory_limit(bed: Bed) -> Row:
+    with ExitStack() as stack:
+        try:
+            group = stack.enter_context(memory_group(MEMORY_LIMIT))
+        except OSError as failure:
+            return Row(f"skipped: no cgroup of our own ({failure.strerror})", None)
+        enter = ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"]
+        peer = stack.enter_context(bed.peer(prefix=enter))
+        workers = peer.worker_pids()
+        count = int((MEMORY_LIMIT - int((group / "memory.usage_in_bytes").read_text())) * 1.3 / len(OPEN_HEAD))
+        figures = []
+        for request in (OPEN_HEAD, UNREAD):
+            opened, beside = await filled(peer, count, request)
+            met = Counter(sample.status for sample in beside.samples)
+            figures.append(f"{opened} {'open heads' if request is OPEN_HEAD else 'unread answers'}: {met[200]} ok, {met[503]} refused, {met[0]} cut")
+            await asyncio.sleep(0.5)
+        peak = int((group / "memory.max_usage_in_bytes").read_text())
+        result = await Client(peer.port, RATE).run(1)
+        killed = workers != peer.worker_pids() or peer.process.poll() is not None
+        told = said(peer, "memory-short") and metric(peer, "gw_worker_sheds_total") > 0 if bed.kind == "gw" else True
+        figure = f"{'; '.join(figures)}; peak {peak / MEMORY_LIMIT:.0%}, {'killed' if killed else 'not killed'}; then {result.line()}"
+        return Row(figure, not result.failed and not killed and told)

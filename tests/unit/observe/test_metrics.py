@@ -123,6 +123,12 @@ def test_the_process_and_its_tables() -> None:
     assert (found["gw_slots_used", "routes"], found["gw_slots", "routes"], found["gw_slots_used", "endpoints"]) == (3, 8, 1)
 
 
+def test_memory_is_shown_where_there_is_a_limit() -> None:
+    found = samples(observed(memory=(5, 10)))
+    assert (found["gw_memory_used_bytes",], found["gw_memory_limit_bytes",]) == (5, 10)
+    assert ("gw_memory_used_bytes",) not in samples(observed())
+
+
 def test_names() -> None:
     state = SimpleNamespace(lookups=9, failures=2, changes=1, failure="NXDOMAIN", addresses=("10.0.0.1", "10.0.0.2"))
     found = samples(observed(names={"users.internal": state}))
@@ -145,7 +151,7 @@ def test_a_key_that_was_never_claimed_is_left_out() -> None:
 
 def test_every_metric_of_the_table_appears_and_no_other() -> None:
     state = SimpleNamespace(lookups=1, failures=0, changes=0, failure=None, addresses=())
-    seen = observed(names={"a": state})
+    seen = observed(names={"a": state}, memory=(5, 10))
     seen.segment.count(0, seen.segment.route_slot(b"route:users"), 503, reason=0)
     seen.segment.set_worker(0, heartbeat_ms=1)
     types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", render(seen, NOW).decode(), re.MULTILINE))

@@ -281,6 +281,10 @@ class Supervisor:
         """Milliseconds on the monotonic clock at which its lane last moved."""
         return self.segment.workers()[child.slot.index]["heartbeat_ms"]
 
+    def requests(self, slot: Slot) -> int:
+        """Ended by all workers there were in this slot."""
+        return self.segment.workers()[slot.index]["requests"]
+
     def addresses(self, config: Config) -> dict[str, list[tuple[str, int]]]:
         """What the named endpoints resolve to now."""
         return {text: [(address, port) for address in self.discovery.addresses(host)] for text, (host, port) in named_endpoints(config).items()}

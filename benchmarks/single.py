@@ -24,7 +24,7 @@ def main(path: Path) -> None:
     segment = Segment(1, config.process.routes_max, config.process.endpoints_max, config.process.limit_cells)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    lane = Lane(segment, 0, lambda event, fields: print(event, fields, file=sys.stderr))
+    lane = Lane(segment, 0, lambda event, fields: print(event, fields, file=sys.stderr), lambda: None)
     lane.install(compile_snapshot(config, 1, segment, loaded.base))
     if config.access_log:
         lane.reopen_log(os.open(config.access_log.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640))

@@ -4,6 +4,7 @@ from gw._fast.stream cimport Conn
 
 
 cdef void client_close(Conn* client) noexcept nogil              # an idle or finished one
+cdef void client_refuse(Conn* client) noexcept nogil
 cdef void client_abort(Conn* client) noexcept nogil              # with a reset
 cdef void client_leave(Conn* client) noexcept nogil              # close once the peer can have read the last answer
 cdef void client_next(Conn* client, bint close) noexcept nogil   # its exchange is over: wait for another, or leave

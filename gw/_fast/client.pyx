@@ -8,10 +8,10 @@ from gw._fast.greet cimport GREET_BAD, GREET_DONE, proxy_greeting
 from gw._fast.plane cimport C_FLUSH, C_HANDSHAKE, C_IDLE, C_LINGER, C_PROXY, LaneState, Listener
 from gw._fast.slab cimport Buf, buf_give
 from gw._fast.stream cimport (
-    CONN_DEAD, PEER_EOF, RECV_EOF, RECV_AGAIN, RX_SIZE, SEND_DONE, TLS_OPEN, TLS_READ_WRITES, conn_abort, conn_again, conn_close, conn_read_off, conn_read_on, conn_recv, conn_send,
-    conn_shut, conn_watch,
+    CONN_DEAD, PEER_EOF, RECV_EOF, RECV_AGAIN, RX_SIZE, SEND_DONE, TLS_OPEN, TLS_READ_WRITES, conn_abort, conn_again, conn_close, conn_plain, conn_read_off, conn_read_on,
+    conn_recv, conn_secure, conn_send, conn_shut, conn_watch,
 )
-from gw._fast.tls cimport TLS_ERROR, TLS_FAIL_HTTP, TLS_OK, TLS_WANT_WRITE, tls_accept, tls_failure, tls_free, tls_handshake
+from gw._fast.tls cimport TLS_ERROR, TLS_FAIL_HTTP, TLS_OK, TLS_WANT_WRITE, tls_accept, tls_failure, tls_handshake
 from gw._fast.wheel cimport timer_set
 
 cdef enum:
@@ -34,6 +34,12 @@ cdef void client_close(Conn* client) noexcept nogil:
     lane.n_clients -= 1
     (<Listener*>client.owner).n_conns -= 1
     conn_close(client)
+
+
+cdef void client_refuse(Conn* client) noexcept nogil:
+    """There is no memory to hear it out."""
+    (<LaneState*>client.reactor.lane).stats.refused += 1
+    client_close(client)
 
 
 cdef bint clients_reclaim(LaneState* lane) noexcept nogil:
@@ -137,8 +143,7 @@ cdef bint client_greet(Conn* client) noexcept nogil:
         client.trusted = address_trusted((<LaneState*>client.reactor.lane).snapshot, client.addr, client.addr_len)
         client.state = C_HANDSHAKE if (<Listener*>client.owner).tls != NULL else C_IDLE
         if client.state == C_HANDSHAKE:
-            client.ssl = tls_accept((<Listener*>client.owner).tls, client.fd)
-            if client.ssl == NULL:
+            if not conn_secure(client, tls_accept((<Listener*>client.owner).tls, client.fd)):
                 client_close(client)
                 return False
     return client.state != C_HANDSHAKE or _shake(client)
@@ -168,8 +173,7 @@ cdef bint _shake(Conn* client) noexcept nogil:
 
 cdef void _tell_plain(Conn* client) noexcept nogil:
     """A client without TLS is told so in its own language. What it still sends is drained, or a reset would overtake our words."""
-    tls_free(client.ssl)
-    client.ssl = NULL
+    conn_plain(client)
     if conn_send(client, PLAIN_ANSWER, strlen(PLAIN_ANSWER)) != SEND_DONE:
         client_close(client)
         return

@@ -5,7 +5,7 @@ from libc.string cimport memchr, memcpy, memset
 
 from gw._fast.answer cimport (
     R_AMBIGUOUS_LENGTH, R_AMBIGUOUS_PATH, R_BODY_TOO_LARGE, R_CONNECT_NOT_ALLOWED, R_EXPECTATION_FAILED, R_HEAD_TOO_LARGE, R_INVALID_HOST, R_INVALID_PATH,
-    R_MALFORMED_BODY, R_MALFORMED_HEAD, R_METHOD_NOT_ALLOWED, R_MISSING_HOST, R_NONE, R_NO_ROUTE, R_REQUEST_LINE_TOO_LONG, R_TOO_MANY_FIELDS, R_TRACE_NOT_ALLOWED,
+    R_MALFORMED_BODY, R_MALFORMED_HEAD, R_METHOD_NOT_ALLOWED, R_MISSING_HOST, R_NONE, R_NO_ROUTE, R_OVERLOADED, R_REQUEST_LINE_TOO_LONG, R_TOO_MANY_FIELDS, R_TRACE_NOT_ALLOWED,
     R_TRAILERS_TOO_LARGE, R_UNSUPPORTED_TRANSFER_CODING, R_UNSUPPORTED_VERSION,
 )
 from gw._fast.h1 cimport (
@@ -175,7 +175,9 @@ cdef uint8_t _normalise(Exchange* x, const char* raw, uint32_t n) noexcept nogil
         n = 1
     if n > PATH_INLINE:
         x.path_buf = buf_take(&x.lane.reactor.slab)
-        if x.path_buf == NULL or n >= x.path_buf.cap:
+        if x.path_buf == NULL:
+            return R_OVERLOADED
+        if n >= x.path_buf.cap:
             return R_INVALID_PATH
         room = x.path_buf.data
     code = path_normalise(raw, n, room, x.snapshot.path_flags)

@@ -9,7 +9,7 @@ from gw._fast.answer cimport (
     R_HOOK_TIMEOUT, R_INTERNAL, R_MALFORMED_BODY, R_NONE, R_NO_ENDPOINT, R_ORIGIN_BODY_MALFORMED, R_ORIGIN_CLOSED, R_ORIGIN_CUT, R_ORIGIN_HEAD_TOO_LARGE, R_ORIGIN_IDLE,
     R_ORIGIN_MALFORMED, R_ORIGIN_TIMEOUT, R_OVERLOADED, R_POOL_FULL, R_TLS_CERTIFICATE, R_TLS_FAILED, R_UNEXPECTED_UPGRADE,
 )
-from gw._fast.client cimport client_read_ahead, client_close, client_drain_unwanted, client_greet, client_leave, clients_reclaim
+from gw._fast.client cimport client_read_ahead, client_close, client_drain_unwanted, client_greet, client_leave, client_refuse, clients_reclaim
 from gw._fast.decide cimport allow_upgrade, classify_method, exchange_route, fault_reason, make_id, step_due, step_goes_on, take_trusted_id
 from gw._fast.forward cimport choose_framing, request_head, response_head
 from gw._fast.greet cimport proxy_header
@@ -111,7 +111,7 @@ cdef void _read_head(Conn* client) noexcept nogil:
     if buf == NULL:
         buf = buf_take(&client.reactor.slab)
         if buf == NULL:
-            client_close(client)
+            client_refuse(client)
             return
         client.inbuf = buf
     elif client.state == C_IDLE and buf.start < buf.end:
@@ -142,7 +142,7 @@ cdef void _begin(Conn* client) noexcept nogil:
     cdef Buf* buf = client.inbuf
     cdef Exchange* x = exchange_new(lane, client)
     if x == NULL:
-        client_close(client)
+        client_refuse(client)
         return
     if buf.start:
         memmove(buf.data, buf.data + buf.start, buf.end - buf.start)
@@ -524,7 +524,7 @@ cdef void _answer_more(Exchange* x, char* base, uint32_t end) noexcept nogil:
         code = response_feed(&x.answer_parser, base, end, x.lane.reactor.slab.cap - 1, &x.answer)
         if code == H1_MORE:
             if not keep_answer(x, base, end):
-                refuse(x, R_ORIGIN_HEAD_TOO_LARGE)
+                refuse(x, R_OVERLOADED if x.answer_buf == NULL else R_ORIGIN_HEAD_TOO_LARGE)
             return
         if code == H1_BAD:
             refuse(x, R_ORIGIN_HEAD_TOO_LARGE if x.answer.fault in (FAULT_HEAD_SIZE, FAULT_FIELD_COUNT) else R_ORIGIN_MALFORMED)
@@ -558,7 +558,7 @@ cdef void _answer_begin(Exchange* x, char* base, uint32_t end) noexcept nogil:
     if watches_answer(x):
         # A response step may wait, and a done step may still look: what was read moves to a buffer of the exchange.
         if not keep_answer(x, base, end):
-            refuse(x, R_ORIGIN_HEAD_TOO_LARGE)
+            refuse(x, R_OVERLOADED if x.answer_buf == NULL else R_ORIGIN_HEAD_TOO_LARGE)
             return
         x.answer_head.base = x.answer_buf.data
         x.flags |= X_RESPONDING

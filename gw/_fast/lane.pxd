@@ -9,12 +9,15 @@ cdef class Lane:
     cdef readonly Segment segment   # keeps stats and endpoint state mapped
     cdef readonly int worker
     cdef readonly object report     # report(event, fields): the error log
+    cdef readonly object ask        # ask(): somebody should look at the memory there is
     cdef readonly Snapshot current
     cdef list retired               # snapshots that still have users
     cdef dict pools                 # key -> address of a Pool, as int
     cdef dict addresses             # endpoint text -> list of (host, port): the latest DNS result
     cdef bint closed
 
+    cdef _answer_alarm(self)
+    cdef _relieve(self, bint at_once)
     cdef _release_retired(self)
     cdef _note_retired(self)
     cdef _link_services(self, Snapshot snapshot)

@@ -22,16 +22,19 @@ class _Stats(TypedDict):
 class Lane:
     """An epoll set that hosts listeners, clients and origins, and uvloop's own once it has joined a loop; timers are inside.
 
-    `report(event, fields)` takes what is to stand in the error log. Everything here belongs to the loop's thread.
+    `report(event, fields)` takes what is to stand in the error log. `ask()` is called when memory grew beyond the segment's `memory_ask` of this
+    worker, or would have beyond its `memory_most`. Everything here belongs to the loop's thread.
     """
 
-    def __new__(cls, segment: Segment, worker: int, report: Callable[[str, dict[str, Any]], None]) -> Lane: ...
+    def __new__(cls, segment: Segment, worker: int, report: Callable[[str, dict[str, Any]], None], ask: Callable[[], None]) -> Lane: ...
     @property
     def segment(self) -> Segment: ...
     @property
     def worker(self) -> int: ...
     @property
     def report(self) -> Callable[[str, dict[str, Any]], None]: ...
+    @property
+    def ask(self) -> Callable[[], None]: ...
     @property
     def current(self) -> Snapshot: ...
     def join(self, loop: Loop) -> None:
@@ -59,7 +62,7 @@ class Lane:
         """Exchanges and tunnels still open, and connections whose first request has not come yet: their client may be sending it."""
 
     def shed(self, on: bool) -> None:
-        """Answer new requests with 503 overloaded, or stop doing so."""
+        """Answer new requests with 503 overloaded and let go of what can be spared, or stop doing so."""
 
     def abort(self) -> None:
         """Close everything that is open."""

@@ -21,9 +21,10 @@ from gw._fast.pick cimport picker_init
 from gw._fast.plane cimport BY_GATEWAY, C_HANDSHAKE, C_HEAD, C_IDLE, C_PROXY, Exchange, Listener, Pool, Service, SnapshotState, sockaddr, sockaddr_storage, socklen_t
 from gw._fast.pool cimport pool_clear, pool_free, pool_new
 from gw._fast.shm cimport shm_endpoint, shm_route, shm_share, shm_worker
-from gw._fast.slab cimport slab_clear
+from gw._fast.slab cimport ALARM_ASK, ALARM_FULL, slab_clear, slab_has_room
 from gw._fast.stream cimport (
-    CONN_CLIENT, CONN_LISTENER, CONN_LOOP, Conn, Reactor, clock_us, conn_close, conn_new, conn_read_off, conn_read_on, reactor_free, reactor_init, reactor_turn,
+    CONN_BYTES, CONN_CLIENT, CONN_LISTENER, CONN_LOOP, TLS_BYTES, Conn, Reactor, clock_us, conn_close, conn_new, conn_read_off, conn_read_on, conn_secure, reactor_free,
+    reactor_init, reactor_turn,
 )
 from gw._fast.tls cimport ClientContext, ServerContext, tls_accept
 from gw._fast.uv cimport uv_descriptor, uv_join, uv_leave, uv_wait_ms
@@ -97,7 +98,9 @@ cdef void _name_peer(Conn* conn, sockaddr_storage* address) noexcept nogil:
 
 
 cdef bint _welcome(LaneState* lane, Listener* listener, int fd, sockaddr_storage* address) noexcept nogil:
-    cdef Conn* conn = conn_new(&lane.reactor, fd, CONN_CLIENT, client_event, client_timeout)
+    cdef Conn* conn = NULL
+    if slab_has_room(&lane.reactor.slab, CONN_BYTES + (TLS_BYTES if listener.tls != NULL else 0)):
+        conn = conn_new(&lane.reactor, fd, CONN_CLIENT, client_event, client_timeout)
     if conn == NULL:
         return False
     conn.owner = listener
@@ -118,8 +121,7 @@ cdef bint _welcome(LaneState* lane, Listener* listener, int fd, sockaddr_storage
         conn.state = C_PROXY
     elif listener.tls != NULL:
         conn.state = C_HANDSHAKE
-        conn.ssl = tls_accept(listener.tls, fd)
-        if conn.ssl == NULL:
+        if not conn_secure(conn, tls_accept(listener.tls, fd)):
             client_close(conn)
             return True
     timer_set(&lane.reactor.wheel, &conn.timer, lane.reactor.now_ms + lane.snapshot.head_ms)
@@ -193,10 +195,19 @@ cdef void _sweep(LaneState* lane) noexcept nogil:
     lane.stats.idle_origins = idle
     lane.stats.buffer_bytes = lane.reactor.slab.n_taken * lane.reactor.slab.cap
     lane.stats.accept_paused = lane.paused
+    if lane.alarm or lane.shedding:
+        _answer_alarm(lane)
     if lane.paused and not lane.draining:
         _resume_accepts(lane)
     if lane.retired:
         _release(lane)
+
+
+cdef void _on_alarm(void* owner, int alarm) noexcept nogil:
+    """Taken by a sweep after the batch: where it is raised, an event is being handled."""
+    cdef LaneState* lane = <LaneState*>owner
+    lane.alarm |= alarm
+    lane.swept_ms = 0
 
 
 cdef void _keep_house(LaneState* lane) noexcept nogil:
@@ -227,16 +238,21 @@ cdef void _wait(void* data) noexcept nogil:
             return
 
 
+cdef void _answer_alarm(LaneState* lane) noexcept with gil:
+    (<Lane>lane.owner)._answer_alarm()
+
+
 cdef void _release(LaneState* lane) noexcept with gil:
     (<Lane>lane.owner)._release_retired()
 
 
 @cython.final
 cdef class Lane:
-    def __cinit__(self, Segment segment, int worker, report):
+    def __cinit__(self, Segment segment, int worker, report, ask):
         self.segment = segment
         self.worker = worker
         self.report = report
+        self.ask = ask
         self.retired = []
         self.pools = {}
         self.addresses = {}
@@ -250,6 +266,12 @@ cdef class Lane:
         self.state.reactor.lane = self.state
         self.state.owner = <PyObject*>self
         self.state.stats = shm_worker(segment, worker)
+        self.state.reactor.slab.held = &self.state.stats.memory_bytes
+        self.state.reactor.slab.held[0] = self.state.reactor.slab.own       # the reactor's clock
+        self.state.reactor.slab.ask = &self.state.stats.memory_ask
+        self.state.reactor.slab.most = &self.state.stats.memory_most
+        self.state.reactor.slab.on_alarm = _on_alarm
+        self.state.reactor.slab.owner = self.state
         self.state.tunnel_ended = exchange_tunnel_ended
         self.state.release_python = hooks_release
         self.state.resume = exchange_resume
@@ -279,6 +301,22 @@ cdef class Lane:
         while reactor_turn(&self.state.reactor, 0) and clock_us() < stop:
             pass
         _keep_house(self.state)
+
+    cdef _answer_alarm(self):
+        """At its bound the lane lets go of what it can; whether memory is short is for the supervisor to say. While it is, relief comes with every sweep."""
+        cdef LaneState* state = self.state
+        cdef uint8_t alarm = state.alarm
+        state.alarm = 0
+        if state.reactor.now_ms - state.relieved_ms >= SWEEP_MS:
+            if alarm & ALARM_FULL:
+                if not state.shedding:
+                    self.report("memory-short", {"level": "error", "held": state.stats.memory_bytes, "most": state.stats.memory_most})
+                self.shed(True)
+                alarm |= ALARM_ASK
+            elif state.shedding:
+                self._relieve(False)
+        if alarm & ALARM_ASK:
+            self.ask()
 
     cdef _release_retired(self):
         cdef Snapshot snapshot
@@ -501,22 +539,27 @@ cdef class Lane:
 
     def shed(self, on: bool) -> None:
         """Near the memory limit: new requests get 503 overloaded, idle and half-read connections close, free memory goes back."""
-        cdef Conn* conn = self.state.clients.next
-        cdef Conn* following
+        self.state.stats.sheds += on and not self.state.shedding
         self.state.shedding = on
         self.state.stats.shedding = on
-        if not on:
-            return
+        if on:
+            self._relieve(True)
+
+    cdef _relieve(self, bint at_once):
+        """Free memory goes back, and heads that were half-read at the last relief already; `at_once`: all of them, and idle connections."""
+        cdef Conn* conn = self.state.clients.next
+        cdef Conn* following
+        cdef int64_t since_us = self.state.relieved_ms * 1000
         while conn != &self.state.clients:
             following = conn.next
             if conn.state == C_HEAD and conn.exchange != NULL:
-                exchange_abort(<Exchange*>conn.exchange, BY_GATEWAY, R_OVERLOADED)
-            elif conn.exchange == NULL and conn.out == NULL:
+                if at_once or (<Exchange*>conn.exchange).started_us < since_us:
+                    exchange_abort(<Exchange*>conn.exchange, BY_GATEWAY, R_OVERLOADED)
+            elif at_once and conn.exchange == NULL and conn.out == NULL:
                 client_close(conn)
             conn = following
-        exchange_free_spares(self.state.spare)
-        self.state.spare = NULL
-        self.state.n_spare = 0
+        self.state.relieved_ms = self.state.reactor.now_ms
+        exchange_free_spares(self.state)
         slab_clear(&self.state.reactor.slab)
         malloc_trim(0)
 
@@ -582,8 +625,7 @@ cdef class Lane:
             Py_XDECREF(pool.tls_owner)
             pool_free(pool)
         self.pools = {}
-        exchange_free_spares(self.state.spare)
-        self.state.spare = NULL
+        exchange_free_spares(self.state)
         if self.state.log != NULL:
             log_flush(self.state.log)
             os.close(self.state.log.fd)

@@ -9,7 +9,7 @@ cdef Exchange* exchange_new(LaneState* lane, Conn* client) noexcept nogil     # 
 cdef void exchange_finish(Exchange* x) noexcept nogil                         # the answer left whole
 cdef void exchange_abort(Exchange* x, uint8_t by, uint8_t reason) noexcept nogil      # both sides are cut
 cdef void exchange_tunnel_ended(Exchange* x) noexcept nogil                   # LaneState.tunnel_ended
-cdef void exchange_free_spares(Exchange* spare) noexcept nogil
+cdef void exchange_free_spares(LaneState* lane) noexcept nogil
 cdef void client_gone(Conn* client) noexcept nogil                            # it hung up, with or without an exchange
 cdef bint pass_interim(Exchange* x) noexcept nogil                            # a 1xx on its way to the client; False when that is gone
 cdef void drop_origin(Exchange* x, bint abort) noexcept nogil

@@ -16,7 +16,7 @@ from gw._fast.pool cimport pool_drop, pool_give
 from gw._fast.record cimport record
 from gw._fast.relay cimport RELAY_BAD, RELAY_DONE, next_piece, swallow_up
 from gw._fast.shm cimport endpoint_end
-from gw._fast.slab cimport SPARES, Buf, buf_give
+from gw._fast.slab cimport SPARES, Buf, buf_give, slab_has_room
 from gw._fast.stream cimport BROKEN, SEND_ERROR, TX_SIZE, conn_send
 
 cdef enum:
@@ -42,9 +42,10 @@ cdef Exchange* exchange_new(LaneState* lane, Conn* client) noexcept nogil:
         x.origin_edits.n = 0
         x.client_edits.n = 0
     else:
-        x = <Exchange*>calloc(1, sizeof(Exchange))
+        x = <Exchange*>calloc(1, sizeof(Exchange)) if slab_has_room(&lane.reactor.slab, sizeof(Exchange)) else NULL
         if x == NULL:
             return NULL
+        lane.reactor.slab.held[0] += sizeof(Exchange)
     x.lane = lane
     x.client = client
     x.snapshot = lane.snapshot
@@ -75,10 +76,7 @@ cdef void _free(Exchange* x) noexcept nogil:
     x.flags = X_ENDED
     lane.n_exchanges -= 1
     if lane.n_spare >= SPARES * SPARE_EXCHANGES:
-        free(x.origin_edits.items)
-        free(x.client_edits.items)
-        free(x.arena)
-        free(x)
+        _free_memory(x)
         return
     if x.arena_cap > ARENA_KEPT:
         free(x.arena)
@@ -89,15 +87,21 @@ cdef void _free(Exchange* x) noexcept nogil:
     lane.n_spare += 1
 
 
-cdef void exchange_free_spares(Exchange* spare) noexcept nogil:
+cdef void _free_memory(Exchange* x) noexcept nogil:
+    x.lane.reactor.slab.held[0] -= sizeof(Exchange)
+    free(x.origin_edits.items)
+    free(x.client_edits.items)
+    free(x.arena)
+    free(x)
+
+
+cdef void exchange_free_spares(LaneState* lane) noexcept nogil:
     cdef Exchange* x
-    while spare != NULL:
-        x = spare
-        spare = x.next
-        free(x.origin_edits.items)
-        free(x.client_edits.items)
-        free(x.arena)
-        free(x)
+    while lane.spare != NULL:
+        x = lane.spare
+        lane.spare = x.next
+        _free_memory(x)
+    lane.n_spare = 0
 
 
 cdef void drop_origin(Exchange* x, bint abort) noexcept nogil:

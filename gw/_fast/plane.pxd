@@ -386,11 +386,13 @@ cdef struct LaneState:
     uint64_t id_state[2]        # request ids
     int64_t log_since_ms        # age of the oldest line not yet written
     int64_t log_flush_ms
-    int64_t swept_ms
+    int64_t swept_ms            # 0: a sweep follows the batch
     uint8_t draining
     uint8_t shedding
+    uint8_t alarm               # ALARM_* of the slab since the last sweep
     uint8_t paused              # out of descriptors: accepting stops until one is free
     int64_t paused_ms
+    int64_t relieved_ms         # when memory was last let go of because it was short
     int64_t hook_warn_us
     void (*resume)(Exchange* x, int verdict) noexcept nogil   # set by the lane: a parked exchange goes on
     void (*release_python)(Exchange* x) noexcept nogil   # set by the lane: gives back view and parked, cancels the task

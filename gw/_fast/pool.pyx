@@ -6,7 +6,8 @@ from posix.unistd cimport close
 from gw._fast.plane cimport O_BUSY, O_CONNECT, O_HANDSHAKE, O_IDLE, sockaddr, socklen_t
 from gw._fast.shm cimport endpoint_connected
 from gw._fast.stream cimport (
-    CONN_ORIGIN, CONNECTING, PEER_EOF, RECV_AGAIN, REUSED, TLS_OPEN, TLS_READ_WRITES, conn_abort, conn_close, conn_new, conn_read_on, conn_recv, conn_watch,
+    CONN_ORIGIN, CONNECTING, PEER_EOF, RECV_AGAIN, REUSED, TLS_OPEN, TLS_READ_WRITES, conn_abort, conn_close, conn_new, conn_read_on, conn_recv, conn_secure,
+    conn_watch,
 )
 from gw._fast.tls cimport TLS_ERROR, TLS_OK, TLS_WANT_WRITE, tls_connect, tls_handshake, tls_pending
 from gw._fast.wheel cimport timer_off, timer_set
@@ -136,8 +137,7 @@ cdef int pool_handshake(Conn* conn) noexcept nogil:
     cdef Pool* pool = <Pool*>conn.owner
     cdef int code
     if conn.ssl == NULL:
-        conn.ssl = tls_connect(pool.tls, conn.fd, pool.tls_name)
-        if conn.ssl == NULL:
+        if not conn_secure(conn, tls_connect(pool.tls, conn.fd, pool.tls_name)):
             return TLS_ERROR
         conn.state = O_HANDSHAKE
         conn_read_on(conn)

@@ -77,6 +77,10 @@ class Slab:
         """Release the free ones."""
 
     @property
+    def held(self) -> int:
+        """Bytes of all buffers, free ones included, and of what surrounds them."""
+
+    @property
     def taken(self) -> int: ...
     @property
     def free(self) -> int: ...

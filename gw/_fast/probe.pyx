@@ -214,14 +214,14 @@ cdef class Wheel:
 @cython.final
 cdef class Slab:
     cdef SlabState state
-    cdef dict held              # address of each buffer in use: its capacity
+    cdef dict given             # address of each buffer in use: its capacity
 
     def __cinit__(self, uint32_t cap, uint32_t keep):
         slab_init(&self.state, cap, keep)
-        self.held = {}
+        self.given = {}
 
     def __dealloc__(self):
-        for address in self.held:
+        for address in self.given:
             buf_give(&self.state, <Buf*><size_t>address)
         slab_clear(&self.state)
 
@@ -233,21 +233,25 @@ cdef class Slab:
         assert buf.start == 0 and buf.end == 0 and buf.next == NULL
         memset(buf.data, UNREAD, buf.cap)
         buf.end = buf.cap
-        self.held[<size_t>buf] = buf.cap
+        self.given[<size_t>buf] = buf.cap
         return <size_t>buf
 
     def give(self, address: int) -> None:
-        del self.held[address]
+        del self.given[address]
         buf_give(&self.state, <Buf*><size_t>address)
 
     def capacity(self, address: int) -> int:
-        return self.held[address]
+        return self.given[address]
 
     def resize(self, cap: int) -> None:
         self.state.cap = cap
 
     def clear(self) -> None:
         slab_clear(&self.state)
+
+    @property
+    def held(self) -> int:
+        return self.state.held[0]
 
     @property
     def taken(self) -> int:

@@ -1,7 +1,7 @@
 """One shared mapping for all processes of a group: counters, histograms, endpoint state, cells of limits. No locks.
 
 Made by the supervisor before it forks; workers inherit it at the same address. Four kinds of data:
-- WorkerStats, RouteStats, EndpointShare have one writer, the worker whose index they carry, which uses plain stores. Whoever scrapes
+- WorkerStats (but for its marks), RouteStats, EndpointShare have one writer, the worker whose index they carry, which uses plain stores. Whoever scrapes
   reads words that may be a few nanoseconds apart.
 - EndpointState is written by every worker, through the endpoint_* functions only (relaxed atomics).
 - Slot directories are written by whoever meets a key first (compare-and-swap); a slot is never given back.
@@ -76,6 +76,7 @@ cdef struct WorkerStats:            # one worker slot; 64-bit words only. A work
     uint64_t accept_paused          # 1: out of descriptors, not accepting
     uint64_t shedding               # 1: near its memory limit, refusing new work
     uint64_t buffer_bytes           # held by connections and queues
+    uint64_t memory_bytes           # held by the lane: Slab.held
     # counters
     uint64_t accepted               # client connections
     uint64_t requests
@@ -91,6 +92,10 @@ cdef struct WorkerStats:            # one worker slot; 64-bit words only. A work
     uint64_t log_lines              # access-log lines taken
     uint64_t log_dropped            # access-log lines lost
     uint64_t drains                 # runs of the lane
+    uint64_t sheds                  # times it began to refuse new work because memory is short
+    # set by the supervisor; UINT64_MAX: none
+    uint64_t memory_ask             # memory_bytes beyond which the lane asks for a look at the memory there is
+    uint64_t memory_most            # memory_bytes that the lane never passes
 
 
 cdef struct EndpointState:          # shared by all workers; 64 bytes

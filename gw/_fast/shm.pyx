@@ -2,6 +2,7 @@ import os
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
+from libc.stdint cimport UINT64_MAX
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
@@ -163,6 +164,7 @@ WORKER_GAUGES = WORKER_FIELDS[:WORKER_FIELDS.index("accepted")]
 cdef class Segment:
     def __cinit__(self, int workers, int routes_max, int endpoints_max, int limit_cells=0):
         cdef size_t at = 0, cells_at, end_cells_at, states_at, shares_at, stats_at, sets_at, held_at
+        cdef int worker
         if workers < 1 or routes_max < 1 or endpoints_max < 1 or limit_cells < 0:
             raise ValueError("a segment has at least one worker, one route and one endpoint, and limit_cells is not negative")
         self.page = <size_t>sysconf(_SC_PAGESIZE)
@@ -199,6 +201,9 @@ cdef class Segment:
         self.limits.claims = <uint64_t*>(self.base + 2 * LINE)
         self.limits.full = self.limits.claims + 1
         memcpy(&self.limits.seed, PyBytes_AS_STRING(os.urandom(sizeof(Hash))), sizeof(Hash))
+        for worker in range(workers):
+            shm_worker(self, worker).memory_ask = UINT64_MAX
+            shm_worker(self, worker).memory_most = UINT64_MAX
 
     def __dealloc__(self):
         if self.base != NULL:

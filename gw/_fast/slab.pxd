@@ -1,4 +1,5 @@
-"""Buffers of one size, reused last in, first out: the only memory that message bytes live in between two events."""
+"""Buffers of one size, reused last in, first out: the only memory that message bytes live in between two events. With them the account of all
+memory a lane holds: who takes other memory for a connection or an exchange writes it down here."""
 from libc.stdint cimport uint32_t, uint64_t
 
 cdef extern from *:
@@ -11,6 +12,13 @@ cdef extern from *:
     """
     enum:
         SPARES "GW_SPARES"  # 0 in debug and asan builds: nothing freed is kept for the next, so that a sanitizer sees every use of it
+
+
+cdef enum:                      # what an alarm says
+    ALARM_ASK = 1               # somebody should look at the memory there is
+    ALARM_FULL = 2              # something was refused
+
+ctypedef void (*OnAlarm)(void* owner, int alarm) noexcept nogil
 
 
 cdef struct Buf:
@@ -28,9 +36,17 @@ cdef struct Slab:
     uint32_t n_free
     uint32_t keep           # most free buffers kept
     uint64_t n_taken        # buffers in use now
+    uint64_t* held          # bytes written down, free buffers included; in the shared segment, as are the marks; ours is the only writer
+    const uint64_t* ask     # bytes held beyond which ALARM_ASK is raised, once for each value it takes
+    const uint64_t* most    # bytes held that nothing may pass; >= ask
+    uint64_t asked          # the value of ask that was answered with an alarm
+    OnAlarm on_alarm        # set with the marks; takes nothing from the slab and gives nothing back
+    void* owner             # borrowed: for on_alarm
+    uint64_t own            # held of a slab without a segment
 
 
 cdef void slab_init(Slab* slab, uint32_t cap, uint32_t keep) noexcept nogil
 cdef void slab_clear(Slab* slab) noexcept nogil
+cdef bint slab_has_room(Slab* slab, uint64_t n) noexcept nogil      # for n bytes more; raises alarms
 cdef Buf* buf_take(Slab* slab) noexcept nogil           # NULL when memory is out
 cdef void buf_give(Slab* slab, Buf* buf) noexcept nogil

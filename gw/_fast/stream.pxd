@@ -46,6 +46,8 @@ cdef enum:
     RX_SIZE = 131072            # bytes read at once when the message need not stay
     TX_SIZE = 262144            # room to build what goes out at once: a head and what one read can become
     READY = 512                 # events taken by one epoll_wait
+    CONN_BYTES = 2048           # written down for a connection: its struct, and the kernel's socket, file and epoll entry
+    TLS_BYTES = 49152           # and for what OpenSSL holds of it in the middle of a handshake, when it is most
 
 ctypedef void (*Handler)(Conn* conn, uint32_t events) noexcept nogil
 
@@ -111,6 +113,8 @@ cdef int64_t reactor_wall(Reactor* reactor) noexcept nogil          # seconds si
 cdef const char* reactor_date(Reactor* reactor) noexcept nogil      # 29 bytes, IMF-fixdate
 
 cdef Conn* conn_new(Reactor* reactor, int fd, uint8_t kind, Handler on_event, Handler on_timeout) noexcept nogil
+cdef bint conn_secure(Conn* conn, void* ssl) noexcept nogil          # takes the TLS connection over; False when it is NULL
+cdef void conn_plain(Conn* conn) noexcept nogil                      # frees it
 cdef void conn_close(Conn* conn) noexcept nogil
 cdef void conn_abort(Conn* conn) noexcept nogil                      # close with RST: the peer must see that it was cut
 cdef void conn_watch(Conn* conn) noexcept nogil                      # registers what flags and queue ask for

@@ -269,7 +269,21 @@ cdef Conn* conn_new(Reactor* reactor, int fd, uint8_t kind, Handler on_event, Ha
     conn.on_event = on_event
     conn.on_timeout = on_timeout
     reactor.n_conns += 1
+    reactor.slab.held[0] += CONN_BYTES
     return conn
+
+
+cdef bint conn_secure(Conn* conn, void* ssl) noexcept nogil:
+    conn.ssl = ssl
+    if ssl != NULL:
+        conn.reactor.slab.held[0] += TLS_BYTES
+    return ssl != NULL
+
+
+cdef void conn_plain(Conn* conn) noexcept nogil:
+    tls_free(conn.ssl)
+    conn.ssl = NULL
+    conn.reactor.slab.held[0] -= TLS_BYTES
 
 
 cdef void conn_close(Conn* conn) noexcept nogil:
@@ -284,8 +298,7 @@ cdef void conn_close(Conn* conn) noexcept nogil:
     if conn.ssl != NULL:
         if not conn.flags & BROKEN:
             tls_shutdown(conn.ssl)
-        tls_free(conn.ssl)
-        conn.ssl = NULL
+        conn_plain(conn)
     if conn.inbuf != NULL:
         buf_give(&reactor.slab, conn.inbuf)
         conn.inbuf = NULL
@@ -297,6 +310,7 @@ cdef void conn_close(Conn* conn) noexcept nogil:
     close(conn.fd)
     conn.fd = -1
     reactor.n_conns -= 1
+    reactor.slab.held[0] -= CONN_BYTES
     conn.next = reactor.graveyard
     reactor.graveyard = conn
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Litestar, MediaType, Response, get
+from litestar.response import Stream
 
 from gw.admin.view import View
 
@@ -15,9 +16,9 @@ def application(view: View) -> Litestar:
     """Three GETs that read `view`."""
 
     @get("/metrics", sync_to_thread=False)
-    def metrics() -> Response[bytes]:
-        text, media_type = view.metrics()
-        return Response(text, media_type=media_type.removesuffix("; charset=utf-8"))  # litestar adds it again
+    def metrics() -> Stream:
+        pieces, media_type = view.metrics()
+        return Stream(pieces, media_type=media_type.removesuffix("; charset=utf-8"))  # litestar adds it again
 
     @get("/healthz", media_type=MediaType.JSON, sync_to_thread=False)
     def healthz() -> Response[dict[str, Any]]:

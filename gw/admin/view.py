@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 
 class View(Protocol):
     """Reads; changes nothing."""
 
-    def metrics(self) -> tuple[bytes, str]:
-        """Exposition text and its content type."""
+    def metrics(self) -> tuple[AsyncIterator[bytes], str]:
+        """Exposition text in pieces, and its content type."""
 
     def alive(self) -> bool:
         """Whether any worker lives."""

@@ -5,23 +5,23 @@ METRICS is the one place where a metric has its name; a metric with a `field` is
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from gw._fast.bucket import Limits
 from gw._fast.hist import Histogram, nearest_edge
 from gw._fast.shm import Segment
 from gw.errors import REASONS
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 NO_ROUTE = "(no route)"
 BOUNDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
 EDGES = [nearest_edge(round(bound * 1_000_000)) for bound in BOUNDS]
+TURN = 64  # routes or endpoints written before others get their turn
 CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 
 
@@ -89,6 +89,7 @@ METRICS: tuple[Kind, ...] = (
         ("gw_worker_origin_connections", "origins", "Connections to endpoints, idle ones included."),
         ("gw_worker_idle_origin_connections", "idle_origins", "Connections to endpoints that wait for a request."),
         ("gw_worker_buffer_bytes", "buffer_bytes", "Memory held by buffers in use."),
+        ("gw_worker_memory_bytes", "memory_bytes", "Memory its data plane holds: buffers, exchanges, and an estimate for each connection."),
         ("gw_worker_accept_paused", "accept_paused", "1 while it is out of descriptors and accepts nothing."),
         ("gw_worker_shedding", "shedding", "1 while it refuses new work because memory is short."),
         ("gw_worker_revision", "revision", "Revision it serves new requests with."),
@@ -102,6 +103,7 @@ METRICS: tuple[Kind, ...] = (
         ("gw_connections_accepted_total", "accepted", "Client connections accepted."),
         ("gw_connections_refused_total", "refused", "Client connections closed at once: over a limit, or no memory."),
         ("gw_accept_pauses_total", "accept_pauses", "Times accepting stopped for want of descriptors."),
+        ("gw_worker_sheds_total", "sheds", "Times it began to refuse new work because memory is short."),
         ("gw_parse_errors_total", "parse_errors", "Requests that are not valid HTTP/1.1."),
         ("gw_tls_handshakes_total", "tls_handshakes", "TLS handshakes with clients."),
         ("gw_tls_failures_total", "tls_failures", "TLS handshakes with clients that failed."),
@@ -114,6 +116,8 @@ METRICS: tuple[Kind, ...] = (
         labels=("worker",),
     ),
     Kind("gw_error_log_lines_dropped_total", "counter", "Error-log lines of the supervisor lost because the file or pipe took no more."),
+    Kind("gw_memory_used_bytes", "gauge", "Memory in use in the cgroup with the tightest limit; absent without a limit."),
+    Kind("gw_memory_limit_bytes", "gauge", "Memory limit of that cgroup; absent without a limit."),
     *_of(
         "name",
         "counter",
@@ -134,7 +138,6 @@ METRICS: tuple[Kind, ...] = (
     Kind("gw_limit_cells", "gauge", "Cells of `process.limit_cells`: `used` by a key that is not idle, or `free`.", labels=("state",)),
     Kind("gw_limit_full_total", "counter", "Times a limit found no cell for a key."),
 )
-BY_NAME = {kind.name: kind for kind in METRICS}
 
 
 class Resolved(Protocol):
@@ -162,124 +165,152 @@ class Observed(Struct, frozen=True):
     reloads: int = 0
     reload_failures: int = 0
     error_log_dropped: int = 0
+    memory: tuple[int, int] | None = None  # used, limit
 
 
 def render(observed: Observed, now: float | None = None) -> bytes:
     """The exposition. `now` is time.monotonic(). Routes and endpoints that nothing was counted for yet are left out, but for an endpoint's state."""
-    return generate_latest(Exposition(observed, time.monotonic() if now is None else now))
+    exposition = Exposition(observed, time.monotonic() if now is None else now)
+    for _ in exposition.work():
+        pass
+    return b"".join(exposition.pieces())
 
 
-class Families:
-    """Samples gathered under their metric, in the order of METRICS."""
+async def render_in_turns(observed: Observed) -> AsyncIterator[bytes]:
+    """As render, in pieces, and others on the loop get their turn meanwhile. It takes no thread, because the supervisor forks."""
+    exposition = Exposition(observed, time.monotonic())
+    for _ in exposition.work():
+        await asyncio.sleep(0)
+    for piece in exposition.pieces():
+        yield piece
 
-    def __init__(self) -> None:
-        self._found: dict[str, Metric] = {}
 
-    def add(self, name: str, labels: Iterable[str], value: float) -> None:
-        self._family(name).add_metric(list(labels), value)  # type: ignore[attr-defined]  # counters and gauges have it
+def _escape(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
-    def histogram(self, name: str, labels: Iterable[str], value: Histogram) -> None:
-        """Bucket bounds are off by at most 6.25 %: the edge that lies nearest (gw._fast.hist)."""
-        counts = [*value.cumulative(EDGES), value.count]
-        buckets = list(zip(LE, counts, strict=True))
-        self._family(name).add_metric(list(labels), buckets, value.sum_us / 1_000_000)  # type: ignore[attr-defined]
 
-    def _family(self, name: str) -> Metric:
-        if name not in self._found:
-            kind = BY_NAME[name]
-            self._found[name] = FAMILIES[kind.type](name, kind.text, labels=kind.labels)
-        return self._found[name]
+def _labels(names: tuple[str, ...], values: Iterable[str]) -> str:
+    return ",".join([f'{name}="{_escape(value)}"' for name, value in zip(names, values, strict=True)])
 
-    def __iter__(self) -> Iterator[Metric]:
-        return (self._found[kind.name] for kind in METRICS if kind.name in self._found)
+
+def _shape(name: str) -> str:
+    """The lines of one histogram, to be filled with its labels, the counts of its buckets and its sum."""
+    buckets = [f'{name}_bucket{{{{{{0}},le="{le}"}}}} {{{place}}}\n' for place, le in enumerate(LE, 1)]
+    return "".join([*buckets, f"{name}_count{{{{{{0}}}}}} {{{len(LE)}}}\n", f"{name}_sum{{{{{{0}}}}}} {{{len(LE) + 1}!r}}\n"])
 
 
 LE = [*map(repr, BOUNDS), "+Inf"]
-FAMILIES: dict[str, Any] = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogram": HistogramMetricFamily}
+SHAPES = {kind.name: _shape(kind.name) for kind in METRICS if kind.type == "histogram"}
+HEADERS = {kind.name: f"# HELP {kind.name} {kind.text}\n# TYPE {kind.name} {kind.type}\n".encode() for kind in METRICS}
+FIGURES = {per: [kind for kind in METRICS if kind.per == per and kind.field] for per in ("route", "worker", "endpoint", "name")}
 
 
 class Exposition:
-    """A collector in prometheus-client's sense."""
+    """The text, in the order of METRICS; `work` writes it, a turn at a time."""
 
     def __init__(self, observed: Observed, now: float) -> None:
         self._seen = observed
         self._now_ms = now * 1000
-        self._families = Families()
+        self._lines: dict[str, list[bytes]] = {kind.name: [] for kind in METRICS}
 
-    def collect(self) -> Iterable[Metric]:
+    def pieces(self) -> Iterator[bytes]:
+        """What was written; at most some hundred kilobytes at a time."""
+        for name, lines in self._lines.items():
+            if lines:
+                yield HEADERS[name]
+            for start in range(0, len(lines), TURN):
+                yield b"".join(lines[start : start + TURN])
+
+    def work(self) -> Iterator[None]:
+        """Yields every few milliseconds."""
         self._process()
-        self._routes()
-        self._endpoints()
         self._workers()
         self._names()
         self._limits()
-        return self._families
+        for count, (name, key) in enumerate(self._seen.routes.items()):
+            self._route(name, key)
+            if count % TURN == 0:
+                yield
+        for count, (labels, key) in enumerate(self._seen.endpoints.items()):
+            self._endpoint(labels, key)
+            if count % TURN == 0:
+                yield
+        self._reasons()  # last: what routes are in memory is known by now
+
+    def _add(self, name: str, labels: str, value: float) -> None:
+        self._lines[name].append((f"{name}{{{labels}}} {+value!r}\n" if labels else f"{name} {+value!r}\n").encode())
+
+    def _histogram(self, name: str, labels: str, value: Histogram) -> None:
+        """Bucket bounds are off by at most 6.25 %: the edge that lies nearest (gw._fast.hist)."""
+        self._lines[name].append(SHAPES[name].format(labels, *value.cumulative(EDGES), value.count, value.sum_us / 1_000_000).encode())
 
     def _process(self) -> None:
-        seen, add = self._seen, self._families.add
-        add("gw_info", [seen.version], 1)
-        add("gw_revision", [], seen.revision)
-        add("gw_reloads_total", [], seen.reloads)
-        add("gw_reload_failures_total", [], seen.reload_failures)
-        add("gw_error_log_lines_dropped_total", [], seen.error_log_dropped)
+        seen, add = self._seen, self._add
+        add("gw_info", _labels(("version",), [seen.version]), 1)
+        add("gw_revision", "", seen.revision)
+        add("gw_reloads_total", "", seen.reloads)
+        add("gw_reload_failures_total", "", seen.reload_failures)
+        add("gw_error_log_lines_dropped_total", "", seen.error_log_dropped)
+        if seen.memory:
+            add("gw_memory_used_bytes", "", seen.memory[0])
+            add("gw_memory_limit_bytes", "", seen.memory[1])
         for table, (used, size) in seen.segment.occupancy().items():
-            add("gw_slots_used", [table], used)
-            add("gw_slots", [table], size)
+            add("gw_slots_used", f'table="{table}"', used)
+            add("gw_slots", f'table="{table}"', size)
 
-    def _routes(self) -> None:
-        segment = self._seen.segment
-        for name, key in self._seen.routes.items():
-            slot = segment.find_route(key)
-            totals = segment.route_totals(slot) if slot is not None else None
-            if totals is None or not any(totals["requests"]):
-                continue
-            self._figures("route", [name], totals)
-            for status_class, count in zip(CLASSES, totals["requests"], strict=True):
-                if count:
-                    self._families.add("gw_requests_total", [name, status_class], count)
-        # Over all routes there ever were, because a counter must not fall when a reload removes one.
-        for reason, count in zip(REASONS, segment.reason_totals(), strict=False):
+    def _reasons(self) -> None:
+        """Over all routes there ever were, because a counter must not fall when a reload removes one."""
+        for reason, count in zip(REASONS, self._seen.segment.reason_totals(), strict=False):
             if count:
-                self._families.add("gw_responses_by_gateway_total", [reason.name], count)
+                self._add("gw_responses_by_gateway_total", f'reason="{reason.name}"', count)
 
-    def _endpoints(self) -> None:
-        segment = self._seen.segment
-        for labels, key in self._seen.endpoints.items():
-            slot = segment.find_endpoint(key)
-            if slot is None:
-                continue
-            state = segment.endpoint(slot)
-            self._families.add("gw_endpoint_up", labels, state["down_until_ms"] <= self._now_ms)
-            self._figures("endpoint", labels, state)
+    def _route(self, name: str, key: bytes) -> None:
+        slot = self._seen.segment.find_route(key)
+        totals = self._seen.segment.route_totals(slot) if slot is not None else None
+        if totals is None or not any(totals["requests"]):
+            return
+        labels = _labels(("route",), [name])
+        self._figures("route", labels, totals)
+        for status_class, count in zip(CLASSES, totals["requests"], strict=True):
+            if count:
+                self._add("gw_requests_total", f'{labels},status_class="{status_class}"', count)
+
+    def _endpoint(self, values: tuple[str, str], key: bytes) -> None:
+        slot = self._seen.segment.find_endpoint(key)
+        if slot is None:
+            return
+        state = self._seen.segment.endpoint(slot)
+        labels = _labels(("service", "endpoint"), values)
+        self._add("gw_endpoint_up", labels, state["down_until_ms"] <= self._now_ms)
+        self._figures("endpoint", labels, state)
 
     def _workers(self) -> None:
         for index, figures in enumerate(self._seen.segment.workers()):
-            labels = [str(index)]
+            labels = f'worker="{index}"'
             self._figures("worker", labels, figures)
-            self._families.add("gw_worker_restarts_total", labels, self._seen.restarts.get(index, 0))
+            self._add("gw_worker_restarts_total", labels, self._seen.restarts.get(index, 0))
             if figures["heartbeat_ms"]:
-                self._families.add("gw_worker_heartbeat_age_seconds", labels, max(0.0, self._now_ms - figures["heartbeat_ms"]) / 1000)
+                self._add("gw_worker_heartbeat_age_seconds", labels, max(0.0, self._now_ms - figures["heartbeat_ms"]) / 1000)
 
     def _names(self) -> None:
         for name, state in self._seen.names.items():
-            self._figures("name", [name], {"lookups": state.lookups, "failures": state.failures, "changes": state.changes})
-            self._families.add("gw_dns_addresses", [name], len(state.addresses))
-            self._families.add("gw_dns_failing", [name], state.failure is not None)
+            labels = _labels(("name",), [name])
+            self._figures("name", labels, {"lookups": state.lookups, "failures": state.failures, "changes": state.changes})
+            self._add("gw_dns_addresses", labels, len(state.addresses))
+            self._add("gw_dns_failing", labels, state.failure is not None)
 
     def _limits(self) -> None:
         if not self._seen.segment.limit_cells:
             return
         limits = Limits(self._seen.segment)
         used = limits.occupancy(int(self._now_ms * 1000))
-        self._families.add("gw_limit_cells", ["used"], used)
-        self._families.add("gw_limit_cells", ["free"], self._seen.segment.limit_cells - used)
-        self._families.add("gw_limit_full_total", [], limits.full)
+        self._add("gw_limit_cells", 'state="used"', used)
+        self._add("gw_limit_cells", 'state="free"', self._seen.segment.limit_cells - used)
+        self._add("gw_limit_full_total", "", limits.full)
 
-    def _figures(self, per: str, labels: Iterable[str], figures: Mapping[str, Any]) -> None:
-        for kind in METRICS:
-            if kind.per != per or not kind.field:
-                continue
-            put = self._families.histogram if kind.type == "histogram" else self._families.add
+    def _figures(self, per: str, labels: str, figures: Mapping[str, Any]) -> None:
+        for kind in FIGURES[per]:
+            put = self._histogram if kind.type == "histogram" else self._add
             put(kind.name, labels, figures[kind.field])
 
 

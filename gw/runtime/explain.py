@@ -59,7 +59,7 @@ class Engine:
     def __init__(self, snapshot: Snapshot, segment: Segment) -> None:
         self.snapshot = snapshot
         self.reports: list[tuple[str, dict[str, object]]] = []  # what would stand in the error log
-        self._lane = Lane(segment, 0, lambda event, fields: self.reports.append((event, fields)))
+        self._lane = Lane(segment, 0, lambda event, fields: self.reports.append((event, fields)), lambda: None)
         self._lane.install(snapshot)
 
     def close(self) -> None:

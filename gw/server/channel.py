@@ -84,6 +84,10 @@ class Shed(Struct, tag="shed"):
     on: bool
 
 
+class Growing(Struct, tag="growing"):
+    """The lane grew so far that somebody should look at the memory there is."""
+
+
 class Ready(Struct, tag="ready"):
     """The worker accepts connections with this revision."""
 
@@ -123,7 +127,7 @@ class Report(Struct, tag="report"):
 
 
 ToWorker = Listen | Prepare | Commit | Abandon | Addresses | Supply | NewTicketKeys | ReopenLogs | Drain | Shed
-ToSupervisor = Ready | Prepared | Failed | Committed | Want | Report
+ToSupervisor = Growing | Ready | Prepared | Failed | Committed | Want | Report
 
 
 to_worker = msgspec.msgpack.Decoder(ToWorker).decode

@@ -12,8 +12,12 @@ from msgspec import Struct
 DESCRIPTORS_MAX = 1_048_576  # more only makes the kernel's table larger
 SHED_ABOVE = 0.92  # of the memory limit: start refusing new work
 SHED_BELOW = 0.85  # of the memory limit: take it again
+FULL = 0.96  # of the memory limit: what lanes may fill it to between two looks; the rest is for what nobody counts
+WORKING = 1 << 20  # bytes a lane may hold whatever the limit: what it needs to refuse with an answer
+STEP = 1 << 20  # bytes a lane grows at least before it asks for a look
+NO_MARK = (1 << 64) - 1
 LOOK_CLOSELY = 0.5  # of the memory limit: look more often
-LOOK, LOOK_AGAIN = 1.0, 0.1  # seconds between two looks, below and above that mark
+LOOK, LOOK_AGAIN = 1.0, 0.1  # seconds between two looks, below and above that mark; lanes that grow ask for more of them
 UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a number near 2**63
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -108,10 +112,25 @@ class Shedding:
         self.on = False
         self.interval = LOOK  # seconds until the next look
 
-    def update(self, usage: Memory | None) -> bool:
-        """Take a measurement; True when the answer has changed."""
+    def update(self, usage: Memory | None, lanes: bool = False) -> bool:
+        """Take a measurement; True when workers must hear the answer. `lanes`: one of them refuses work by itself, having met its mark."""
         share = usage.used / usage.limit if usage else 0.0
-        self.interval = LOOK_AGAIN if share > LOOK_CLOSELY else LOOK
         before = self.on
-        self.on = share > (SHED_BELOW if before else SHED_ABOVE)
-        return self.on != before
+        self.on = share > (SHED_BELOW if before or lanes else SHED_ABOVE)
+        self.interval = LOOK_AGAIN if share > LOOK_CLOSELY or lanes else LOOK
+        return self.on != before or (lanes and not self.on)
+
+
+class Marks(Struct, frozen=True):
+    """How far a lane may grow until the next look, as bytes held: beyond `ask` it asks for one, beyond `most` it gets nothing."""
+
+    ask: int
+    most: int
+
+
+def marks(held: list[int], usage: Memory | None) -> list[Marks]:
+    """Share out the room there is among lanes that hold so many bytes. However fast they grow, together they do not pass it."""
+    if usage is None:
+        return [Marks(NO_MARK, NO_MARK)] * len(held)
+    room, soft = (max(0, int(usage.limit * share) - usage.used) // len(held) for share in (FULL, SHED_ABOVE))
+    return [Marks(min(most, mine + max(STEP, soft // 2)), most) for mine in held for most in [max(WORKING, mine + room)]]

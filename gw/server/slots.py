@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from gw.server.channel import Channel
 
-LOOP_DEATHS = 5  # deaths in a row, each soon after its start, that make a loop
-LOOP_LIFE = 10.0  # seconds; a worker that lived longer ends the loop
+LOOP_DEATHS = 5  # deaths in a row, each soon after its start and without a request served, that make a loop
+LOOP_LIFE = 0.5  # seconds; a worker that lived longer, or served, ends the loop: forks at that pace cost next to nothing
 FIRST_DELAY = 0.2  # seconds; doubles with each further death
 LAST_DELAY = 10.0  # seconds
 TICK_MAX = 2.0  # seconds a single look may add to a silence, so that a stopped supervisor or a suspended machine blames no worker
@@ -27,9 +27,9 @@ class Backoff:
     def __init__(self) -> None:
         self.deaths = 0
 
-    def died(self, lived: float) -> float:
-        """Seconds to wait, given how many seconds the last worker lived."""
-        self.deaths = 1 if lived > LOOP_LIFE else self.deaths + 1
+    def died(self, lived: float, served: bool) -> float:
+        """Seconds to wait, given how many seconds the last worker lived and whether it ended a request."""
+        self.deaths = 1 if served or lived > LOOP_LIFE else self.deaths + 1
         over = self.deaths - LOOP_DEATHS
         return min(LAST_DELAY, FIRST_DELAY * 2.0**over) if over >= 0 else 0.0
 
@@ -79,11 +79,12 @@ class Slot:
 class Child:
     """A worker process, as its parent knows it."""
 
-    def __init__(self, slot: Slot, pid: int, channel: Channel, now: float) -> None:
+    def __init__(self, slot: Slot, pid: int, channel: Channel, now: float, requests: int) -> None:
         self.slot = slot
         self.pid = pid
         self.channel = channel
         self.started = now  # monotonic seconds
+        self.requests = requests  # counted in its slot before it was born
         self.revision = 0  # that it serves; 0 until it accepts connections
         self.pulse = Pulse()
 

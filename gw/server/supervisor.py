@@ -177,6 +177,7 @@ class Supervisor:
         self.sources.follow(sources_of(self.current.snapshot))
         if late := await self.sources.first(RESOLVE_TIMEOUT):
             self.log("warning", "sources-slow", sources=late, hint="serving without them; policies that need them answer 503 until they come")
+        self._look_at_memory()
         worker.name_process("gw: supervisor")
         self.log(
             "info",
@@ -268,6 +269,9 @@ class Supervisor:
             level = message.fields.pop("level", "warning")
             self.log(level, message.event, worker=child.slot.index, **message.fields)
             return
+        if isinstance(message, messages.Growing):
+            self._look_at_memory()
+            return
         self.reloader.heard(child, message)
         if not self.serving and not self.workers.stopping and all(each.revision for each in self.workers.slots):
             self.serving = True
@@ -289,6 +293,10 @@ class Supervisor:
     def heartbeat(self, child: Child) -> int:
         """Milliseconds on the monotonic clock at which its lane last moved."""
         return self.segment.workers()[child.slot.index]["heartbeat_ms"]
+
+    def requests(self, slot: Slot) -> int:
+        """Ended by all workers there were in this slot."""
+        return self.segment.workers()[slot.index]["requests"]
 
     def addresses(self, config: Config) -> dict[str, list[tuple[str, int]]]:
         """What the named endpoints resolve to now."""
@@ -339,12 +347,18 @@ class Supervisor:
                 self._share_ticket_keys()
 
     async def _mind_memory(self) -> None:
-        """Connections can take a hundred megabytes in a second: the nearer the limit, the more often it is looked at."""
         while True:
-            self.memory = limits.memory()
-            if self.shedding.update(self.memory):
-                self._shed()
+            self._look_at_memory()
             await asyncio.sleep(self.shedding.interval)
+
+    def _look_at_memory(self) -> None:
+        """Share out what there is, and say whether new work is refused. Lanes are read first: what they take meanwhile then counts twice, not never."""
+        workers = self.segment.workers()
+        self.memory = limits.memory()
+        for index, marks in enumerate(limits.marks([figures["memory_bytes"] for figures in workers], self.memory)):
+            self.segment.set_worker(index, memory_ask=marks.ask, memory_most=marks.most)
+        if self.shedding.update(self.memory, any(figures["shedding"] for figures in workers)):
+            self._shed()
 
     def _shed(self) -> None:
         on = self.shedding.on

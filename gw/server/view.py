@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from gw import __version__
 from gw.config.model import Endpoint, Listener
-from gw.observe.metrics import CONTENT_TYPE, NO_ROUTE, Observed, render
+from gw.observe.metrics import CONTENT_TYPE, NO_ROUTE, Observed, render_in_turns
 from gw.runtime import endpoint_key, route_key, route_name
 from gw.server.slots import Slot
 from gw.server.sockets import name_of
@@ -42,8 +43,8 @@ class View:
         behind = [slot.index for slot in workers.slots if slot.revision != number]
         return {"reason": "workers serve an older revision", "workers": behind, "revision": number} if behind else None
 
-    def metrics(self) -> tuple[bytes, str]:
-        """Exposition text and its content type."""
+    def metrics(self) -> tuple[AsyncIterator[bytes], str]:
+        """Exposition text in pieces, and its content type."""
         this = self._supervisor
         config = this.current.config
         endpoints = {(name, address): endpoint_key(name, address) for name, service in config.services.items() for address in map(_address, service.endpoints)}
@@ -53,13 +54,14 @@ class View:
             revision=this.current.number,
             routes={NO_ROUTE: route_key(""), **{name: route_key(name) for name in map(route_name, config.routes)}},
             endpoints=endpoints,
-            names=this.discovery.names,
+            names=dict(this.discovery.names),
             restarts={slot.index: slot.restarts for slot in this.workers.slots},
             reloads=this.reloader.done,
             reload_failures=this.reloader.failures,
             error_log_dropped=this.log.dropped,
+            memory=(this.memory.used, this.memory.limit) if this.memory else None,
         )
-        return render(observed), CONTENT_TYPE
+        return render_in_turns(observed), CONTENT_TYPE
 
     def status(self) -> dict[str, Any]:
         """Everything `gw status` shows, of plain types."""

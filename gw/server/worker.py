@@ -152,7 +152,7 @@ class Worker:
         asyncio.set_event_loop(self.loop)
         self.channel = Channel(self.loop, seed.channel, messages.to_worker, self._receive, self._orphaned)
         logging.getLogger().handlers = [Bridge(self._say)]  # what libraries log goes to the supervisor: the error log has one writer
-        self.lane = Lane(self.segment, self.slot, self._report)
+        self.lane = Lane(self.segment, self.slot, self._report, self._grown)
         self.supplies = seed.supplies
         supply(self.snapshot, self.supplies)
         self.lane.install(self.snapshot)
@@ -207,6 +207,9 @@ class Worker:
             self.channel.offer(messages.Want(fields["source"]))
             return
         self.channel.offer(messages.Report(event, fields))
+
+    def _grown(self) -> None:
+        self.channel.offer(messages.Growing())
 
     def _say(self, level: str, event: str, /, **fields: Any) -> None:
         self._report(event, {"level": level, **fields})

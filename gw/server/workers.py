@@ -37,6 +37,7 @@ class Owner(Protocol):
     def heard(self, child: Child, message: messages.ToSupervisor) -> None: ...
     def ended(self, child: Child) -> None: ...
     def heartbeat(self, child: Child) -> int: ...
+    def requests(self, slot: Slot) -> int: ...
 
 
 class Workers:
@@ -70,6 +71,7 @@ class Workers:
         sys.stdout.flush()
         sys.stderr.flush()
         gc.freeze()  # the child's collector leaves the inherited pages alone, which keeps them shared
+        requests = self._owner.requests(slot)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, ALL_SIGNALS)
         try:
             pid = os.fork()
@@ -79,13 +81,14 @@ class Workers:
         except OSError as error:  # no memory or no process ids: try again as if it had died
             ours.close()
             self._owner.log("error", "fork-failed", worker=slot.index, reason=error.strerror)
-            self._again(slot, max(1.0, slot.backoff.died(0.0)))
+            self._again(slot, max(1.0, slot.backoff.died(0.0, served=False)))
             return
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             gc.unfreeze()
             theirs.close()
-        slot.child = Child(slot, pid, Channel(self._loop, ours, messages.to_supervisor, partial(self._heard, slot), lambda: None), time.monotonic())
+        channel = Channel(self._loop, ours, messages.to_supervisor, partial(self._heard, slot), lambda: None)
+        slot.child = Child(slot, pid, channel, time.monotonic(), requests)
         self._owner.started(slot.child)
 
     def fork_all(self) -> None:
@@ -140,7 +143,8 @@ class Workers:
         slot, lived = child.slot, time.monotonic() - child.started
         child.channel.finish()  # its last words
         slot.child = None
-        delay = None if self.stopping else slot.backoff.died(lived)
+        served = self._owner.requests(slot) > child.requests
+        delay = None if self.stopping else slot.backoff.died(lived, served)
         level = "info" if self.stopping and how.code == 0 else "error"
         self._owner.log(level, "worker-exited", worker=slot.index, worker_pid=child.pid, code=how.code, signal=how.signal, lived=round(lived, 3), again_in=delay)
         self._owner.ended(child)

@@ -10,8 +10,9 @@ import socket
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,24 +116,34 @@ async def reloads(bed: Bed) -> Row:
         return Row(f"{result.line()}, tunnel {'lives' if all(alive) else 'died'}", not result.failed and all(alive))
 
 
-@row("lost <= 3, respawn < 200 ms")
+def ready(peer: Peer) -> bool:
+    """Whether every worker serves; of a peer that does not tell, whether anybody answers."""
+    if peer.name != "gw":
+        return peer.answers()
+    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{peer.admin_port}/readyz", timeout=1) as reply:
+        return reply.status == 200
+    return False
+
+
+@row("lost <= 1 each, served again < 200 ms")
 async def worker_killed(bed: Bed) -> Row:
     respawns: list[float] = []
+    kills = 3 if bed.short else 7
     with bed.peer() as peer:
 
         async def harm() -> None:
-            for _ in range(3):
+            for _ in range(kills):
                 before = set(peer.worker_pids())
                 os.kill(min(before), signal.SIGKILL)
                 start = time.monotonic()
-                while time.monotonic() < start + 3 and (len(peer.worker_pids()) < len(before) or not set(peer.worker_pids()) - before):
+                while time.monotonic() < start + 3 and not (set(peer.worker_pids()) - before and await asyncio.to_thread(ready, peer)):
                     await asyncio.sleep(0.005)
                 respawns.append(time.monotonic() - start)
-                await asyncio.sleep(0.8)
+                await asyncio.sleep(1 - respawns[-1] % 1)
 
-        result = await bed.load(peer, 5, harm)
+        result = await bed.load(peer, kills + 1, harm)
         lost = len(result.failed) + result.raced
-        return Row(f"lost {lost} ({result.line()}), respawn {max(respawns) * 1000:.0f} ms", lost <= 3 and max(respawns) < 0.2)
+        return Row(f"{kills} times: lost {lost} ({result.line()}), served again after {max(respawns) * 1000:.0f} ms", lost <= kills and max(respawns) < 0.2)
 
 
 @row("0 failed GETs")
@@ -374,28 +385,61 @@ async def dns_flips(bed: Bed) -> Row:
 
 MEMORY_LIMIT = 160 * 1024 * 1024
 OPEN_HEAD = b"GET / HTTP/1.1\r\nHost: a.test\r\nX: " + b"a" * 30000
+UNREAD = b"GET /big?n=5000000 HTTP/1.1\r\nHost: a.test\r\n\r\n"
 MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
 
 
-@row("not killed by the kernel, serves afterwards")
-async def memory_limit(bed: Bed) -> Row:
+def said(peer: Peer, event: str) -> bool:
+    return f'"event":"{event}"' in (peer.folder / "error.log").read_text()
+
+
+@contextmanager
+def memory_group(limit: int) -> Iterator[Path]:
+    """A cgroup whose processes the kernel kills beyond `limit` bytes. OSError when there can be none."""
     group = MEMORY_GROUPS / f"gw-fault-{os.getpid()}"
+    group.mkdir()
     try:
-        group.mkdir()
-    except OSError as failure:
-        return Row(f"skipped: no cgroup of our own ({failure.strerror})", None)
-    try:
-        (group / "memory.limit_in_bytes").write_text(str(MEMORY_LIMIT))
-        enter = ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"]
-        with bed.peer(workers=1, prefix=enter) as peer:
-            workers = peer.worker_pids()
-            room = MEMORY_LIMIT - int((group / "memory.usage_in_bytes").read_text())
-            with suppress(OSError), connections(peer.port, int(room * 1.3 / len(OPEN_HEAD)), OPEN_HEAD):
-                await asyncio.sleep(1)
-            await asyncio.sleep(0.5)
-            result = await Client(peer.port, RATE).run(1)
-            killed = workers != peer.worker_pids() or peer.process.poll() is not None
-            return Row(f"{result.line()}, {'killed' if killed else 'not killed'}", not result.failed and not killed)
+        (group / "memory.limit_in_bytes").write_text(str(limit))
+        yield group
     finally:
         with suppress(OSError):
             group.rmdir()
+
+
+async def filled(peer: Peer, count: int, request: bytes) -> tuple[int, Result]:
+    """How many connections that each take a buffer were opened, and what clean requests beside them met."""
+    client = Client(peer.port, RATE)
+    beside = asyncio.ensure_future(client.run(2))
+    opened = 0
+    with ExitStack() as held:
+        with suppress(OSError):
+            for _ in range(20):
+                await asyncio.to_thread(held.enter_context, connections(peer.port, count // 20, request))
+                opened += count // 20
+        await asyncio.sleep(0.5)
+    return opened, await beside
+
+
+@row("not killed by the kernel, says so, serves afterwards")
+async def memory_limit(bed: Bed) -> Row:
+    with ExitStack() as stack:
+        try:
+            group = stack.enter_context(memory_group(MEMORY_LIMIT))
+        except OSError as failure:
+            return Row(f"skipped: no cgroup of our own ({failure.strerror})", None)
+        enter = ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"]
+        peer = stack.enter_context(bed.peer(prefix=enter))
+        workers = peer.worker_pids()
+        count = int((MEMORY_LIMIT - int((group / "memory.usage_in_bytes").read_text())) * 1.3 / len(OPEN_HEAD))
+        figures = []
+        for request in (OPEN_HEAD, UNREAD):
+            opened, beside = await filled(peer, count, request)
+            met = Counter(sample.status for sample in beside.samples)
+            figures.append(f"{opened} {'open heads' if request is OPEN_HEAD else 'unread answers'}: {met[200]} ok, {met[503]} refused, {met[0]} cut")
+            await asyncio.sleep(0.5)
+        peak = int((group / "memory.max_usage_in_bytes").read_text())
+        result = await Client(peer.port, RATE).run(1)
+        killed = workers != peer.worker_pids() or peer.process.poll() is not None
+        told = said(peer, "memory-short") and metric(peer, "gw_worker_sheds_total") > 0 if bed.kind == "gw" else True
+        figure = f"{'; '.join(figures)}; peak {peak / MEMORY_LIMIT:.0%}, {'killed' if killed else 'not killed'}; then {result.line()}"
+        return Row(figure, not result.failed and not killed and told)

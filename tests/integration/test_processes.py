@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import ssl
-import sys
 import threading
 import time
 from pathlib import Path
@@ -395,38 +394,6 @@ def test_relative_files_start_from_the_folder_of_the_config(gateway: Gateway) ->
     gateway.get("/here")
     until(lambda: "/here" in (gateway.folder / "logs" / "access.log").read_text(), 5, "a line")
     assert '"serving"' in (gateway.folder / "logs" / "error.log").read_text()
-
-
-# Memory
-
-SHORT_OF_MEMORY = """
-import sys
-from pathlib import Path
-from gw.server import limits
-limits.memory = lambda: limits.Memory(int(Path(sys.argv[2] + ".used").read_text()), 100)
-from gw.cli.main import main
-main()
-"""
-
-
-def test_new_work_is_refused_while_memory_is_short(gateway: Gateway) -> None:
-    used = gateway.folder / "gw.yaml.used"
-    used.write_text("50")
-    gateway.command = [sys.executable, "-c", SHORT_OF_MEMORY]
-    gateway.write(HELLO)
-    gateway.start()
-    assert gateway.get()[0] == 200
-    used.write_text("95")
-    until(lambda: gateway.said("memory-short", used=95, limit=100), 5, "memory-short")
-    until(lambda: {gateway.get()[0] for _ in range(10)} == {503}, 5, "503 from every worker")
-    os.kill(gateway.workers()[0], signal.SIGKILL)
-    until(lambda: gateway.call("status")["ready"], 5, "a new worker")
-    assert {gateway.get()[0] for _ in range(10)} == {503}
-    used.write_text("90")
-    time.sleep(1.2)
-    assert gateway.get()[0] == 503
-    used.write_text("60")
-    until(lambda: {gateway.get()[0] for _ in range(10)} == {200}, 5, "work is taken again")
 
 
 # Tunnels and TLS

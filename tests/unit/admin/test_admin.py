@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -19,8 +20,12 @@ class View:
         self._alive = alive
         self._unready = unready
 
-    def metrics(self) -> tuple[bytes, str]:
-        return b"gw_up 1\n", "text/plain; version=0.0.4; charset=utf-8"
+    def metrics(self) -> tuple[AsyncIterator[bytes], str]:
+        async def pieces() -> AsyncIterator[bytes]:
+            for piece in (b"gw_up ", b"1\n"):
+                yield piece
+
+        return pieces(), "text/plain; version=0.0.4; charset=utf-8"
 
     def alive(self) -> bool:
         return self._alive
@@ -55,7 +60,8 @@ def answer(view: View, path: str, method: str = "GET") -> tuple[int, dict[str, s
 
 def test_metrics_are_text() -> None:
     status, fields, body = answer(View(), "/metrics")
-    assert (status, body) == (200, b"gw_up 1\n")
+    assert (status, body) == (200, b"6\r\ngw_up \r\n2\r\n1\n\r\n0\r\n\r\n")
+    assert fields["transfer-encoding"] == "chunked"
     assert fields["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert "server" not in fields
 

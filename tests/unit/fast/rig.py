@@ -182,7 +182,7 @@ class Rig:
         self.segment = Segment(1, 64, 64)
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.loop = uvloop.new_event_loop()
-        self.lane = Lane(self.segment, 0, lambda event, fields: self.events.append((event, fields)))
+        self.lane = Lane(self.segment, 0, lambda event, fields: self.events.append((event, fields)), lambda: None)
         self.lane.install(self.snapshot(config, 1))
         self.sock = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.sock.setblocking(False)

@@ -50,6 +50,8 @@ class Accounting(RuleBasedStateMachine):
     def counts_agree(self) -> None:
         assert self.slab.taken == len(self.held)
         assert self.slab.free <= KEEP
+        assert self.slab.held >= sum(self.held.values())
+        assert (self.slab.held == 0) == (self.slab.taken + self.slab.free == 0)
 
 
 TestAccounting = Accounting.TestCase

@@ -6,8 +6,12 @@ import resource
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gw.server.limits import Memory, Shedding, cpu_quota, memory, raise_descriptors
+from gw.server.limits import FULL, NO_MARK, SHED_ABOVE, STEP, WORKING, Marks, Memory, Shedding, cpu_quota, marks, memory, raise_descriptors
+
+GIB = 1 << 30
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:
@@ -74,6 +78,33 @@ def test_shedding_has_two_marks() -> None:
     assert changes == [(False, False), (False, False), (True, True), (False, True), (False, True), (True, False), (False, False)]
     shedding.update(Memory(99, 100))
     assert shedding.update(None)
+
+
+def test_a_lane_at_its_bound_is_told_whether_memory_is_short() -> None:
+    shedding = Shedding()
+    assert (shedding.update(Memory(80, 100), lanes=True), shedding.on, shedding.interval) == (True, False, 0.1)
+    assert (shedding.update(Memory(88, 100), lanes=True), shedding.on) == (True, True)
+    assert (shedding.update(Memory(88, 100), lanes=True), shedding.on) == (False, True)
+    assert (shedding.update(Memory(80, 100), lanes=True), shedding.on) == (True, False)
+    assert (shedding.update(Memory(88, 100)), shedding.on) == (False, False)
+
+
+@given(st.lists(st.integers(0, 1 << 40), min_size=1, max_size=64), st.integers(0, 1 << 42), st.integers(1, 1 << 42))
+def test_lanes_that_grow_to_their_bounds_leave_the_rest_of_the_limit_alone(held: list[int], used: int, limit: int) -> None:
+    found = marks(held, Memory(used, limit))
+    growth = sum(max(0, each.most - mine) for each, mine in zip(found, held, strict=True))
+    assert used + growth <= max(used, FULL * limit) + WORKING * len(held)
+    assert all(each.ask <= each.most >= WORKING for each in found)
+
+
+def test_a_lane_asks_before_the_room_is_half_gone_but_not_for_every_buffer() -> None:
+    wide, narrow = marks([0, 5 * GIB], Memory(0, 10 * GIB)), marks([0], Memory(95, 100))
+    assert [each.ask for each in wide] == [int(10 * GIB * SHED_ABOVE) // 4, 5 * GIB + int(10 * GIB * SHED_ABOVE) // 4]
+    assert narrow == [Marks(STEP, WORKING)]
+
+
+def test_without_a_limit_there_are_no_marks() -> None:
+    assert marks([1, 2], None) == [Marks(NO_MARK, NO_MARK)] * 2
 
 
 def test_the_nearer_the_limit_the_more_often_it_looks() -> None:

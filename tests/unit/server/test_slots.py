@@ -12,23 +12,24 @@ from gw.server.slots import KILL_AFTER, LAST_DELAY, LOOP_DEATHS, LOOP_LIFE, STUC
 
 def test_the_first_deaths_are_answered_at_once() -> None:
     backoff = Backoff()
-    assert [backoff.died(0.1) for _ in range(LOOP_DEATHS - 1)] == [0.0] * (LOOP_DEATHS - 1)
+    assert [backoff.died(0.1, served=False) for _ in range(LOOP_DEATHS - 1)] == [0.0] * (LOOP_DEATHS - 1)
 
 
 def test_a_loop_is_slowed_down_to_a_bound() -> None:
     backoff = Backoff()
-    delays = [backoff.died(0.1) for _ in range(15)][LOOP_DEATHS - 1 :]
+    delays = [backoff.died(0.1, served=False) for _ in range(15)][LOOP_DEATHS - 1 :]
     assert delays[:4] == [0.2, 0.4, 0.8, 1.6]
     assert delays == sorted(delays)
     assert delays[-1] == LAST_DELAY
 
 
-def test_a_long_life_ends_the_loop() -> None:
+@pytest.mark.parametrize(("lived", "served"), [(LOOP_LIFE + 0.1, False), (0.1, True)])
+def test_a_long_life_or_a_useful_one_ends_the_loop(lived: float, served: bool) -> None:
     backoff = Backoff()
     for _ in range(10):
-        backoff.died(0.1)
-    assert backoff.died(LOOP_LIFE + 1) == 0.0
-    assert backoff.died(0.1) == 0.0
+        backoff.died(0.1, served=False)
+    assert backoff.died(lived, served) == 0.0
+    assert backoff.died(0.1, served=False) == 0.0
 
 
 def test_a_beating_heart_is_alive() -> None:

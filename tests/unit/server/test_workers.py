@@ -21,6 +21,8 @@ from gw.server.workers import Workers
 class Stage:
     """An owner whose workers run `life`, and the supervisor's main loop around them."""
 
+    diligent = False  # whether its workers serve between birth and death
+
     def __init__(self, count: int, life: Callable[[Slot, socket], int]) -> None:
         self.loop = asyncio.SelectorEventLoop()
         self.actions: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
@@ -29,6 +31,7 @@ class Stage:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.starts = 0
         self.beat = 0
+        self.served = 0
         self.workers = Workers(count, self, self.loop, self.actions)
         self.loop.add_signal_handler(signal.SIGCHLD, self.workers.reap)
 
@@ -54,6 +57,10 @@ class Stage:
 
     def heartbeat(self, child: Child) -> int:
         return self.beat
+
+    def requests(self, slot: Slot) -> int:
+        self.served += self.diligent
+        return self.served
 
     def run(self, done: Callable[[], bool], seconds: float = 5.0) -> None:
         """Work off actions until `done`."""
@@ -122,6 +129,13 @@ def test_a_loop_of_deaths_is_slowed_down(stage: Callable[..., Stage]) -> None:
     assert [fields["again_in"] for _, fields in play.events] == [0.0] * (LOOP_DEATHS - 1) + [0.2]
     assert {fields["code"] for _, fields in play.events} == {3}
     play.run(lambda: play.starts == LOOP_DEATHS + 1)
+
+
+def test_those_who_served_are_replaced_at_once_however_often_they_die(stage: Callable[..., Stage]) -> None:
+    play = stage(1, fail)
+    play.diligent = True
+    play.run(lambda: play.starts == 3 * LOOP_DEATHS)
+    assert {fields["again_in"] for _, fields in play.events} == {0.0}
 
 
 def test_last_words_come_before_the_news_of_the_death(stage: Callable[..., Stage]) -> None:

@@ -38,12 +38,12 @@ FAST = [
     {"greet", "probe"},
     # data plane
     {"plane"},
-    {"forward", "pool"},
+    {"fields", "forward", "pool"},
     {"step", "answer", "relay", "tunnel"},
     {"record", "snapshot", "client"},
     {"decide", "life"},
     {"exchange"},
-    {"hooks", "identity"},
+    {"agent", "allowance", "cross_origin", "hooks", "identity", "request_id", "respond", "secure_headers", "target", "templates"},
     {"lane"},
     {"explain"},
 ]

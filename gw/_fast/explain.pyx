@@ -65,6 +65,7 @@ cdef class Inquiry:
         self.x.snapshot = lane.state.snapshot
         self.x.snapshot.users += 1
         self.x.plan = &lane.state.snapshot.nowhere
+        self.x.allowance = &self.x.plan.allowance
         self.x.secure = secure
         self.x.choice = -1
         self.x.view_of = <void*>self

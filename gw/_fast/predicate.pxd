@@ -25,6 +25,10 @@ cdef struct Predicate:          # names and values are offsets into a text that 
 cdef bint predicates_hold(const char* text, const Predicate* p, uint32_t n_headers, uint32_t n_query, const Target* target) noexcept nogil
 
 
+# Whether a name as the query has it, percent-encoded, with '+' for a space, is `want`.
+cdef bint query_name_is(const char* s, uint32_t n, const char* want, uint32_t m) noexcept nogil
+
+
 cdef inline int hex_digit(char c) noexcept nogil:
     if c'0' <= c <= c'9':
         return c - c'0'

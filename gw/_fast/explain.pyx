@@ -9,17 +9,20 @@ from gw._fast.answer cimport R_NONE, reason_text
 from gw._fast.decide cimport exchange_route, fault_reason
 from gw._fast.forward cimport address_trusted, client_address
 from gw._fast.h1 cimport H1_DONE, H1_MORE, head_start, request_feed
+from gw._fast.hash cimport Hash
 from gw._fast.path cimport path_reason
 from gw._fast.plane cimport Exchange, LaneState
+from gw._fast.selector cimport Selector, selector_key
 from gw._fast.slab cimport slab_clear, slab_init
 from gw._fast.snapshot cimport Snapshot
 from gw._fast.stream cimport Conn
 
 
-def explain(Snapshot snapshot not None, bytes head, str client, bint secure, trace) -> dict:
+def explain(Snapshot snapshot not None, bytes head, str client, bint secure, trace, Selector selector=None) -> dict:
     """What the snapshot decides for this head: reason, route index, host, path, parameters.
 
-    `trace(route, text)` is called for every route considered. ValueError when the bytes are not one whole head.
+    With a selector also `key`: whether all of its parts are there, and their hash under a seed of zeros. `trace(route, text)` is called for every route
+    considered. ValueError when the bytes are not one whole head.
     """
     cdef LaneState* lane = <LaneState*>calloc(1, sizeof(LaneState))
     cdef Exchange* x = <Exchange*>calloc(1, sizeof(Exchange))
@@ -40,13 +43,22 @@ def explain(Snapshot snapshot not None, bytes head, str client, bint secure, tra
     x.plan = &snapshot.state.nowhere
     x.secure = secure
     try:
-        return _decided(x, head, trace)
+        found = _decided(x, head, trace)
+        if selector is not None:
+            found["key"] = _selected(x, selector)
+        return found
     finally:
         slab_clear(&lane.reactor.slab)
         free(x.path_buf)
         free(conn)
         free(x)
         free(lane)
+
+
+cdef tuple _selected(Exchange* x, Selector selector):
+    cdef Hash key
+    cdef bint whole = selector_key(selector.parts, selector.n, x, Hash(0, 0), &key)
+    return whole, (<const char*>&key)[:sizeof(Hash)]
 
 
 cdef dict _decided(Exchange* x, bytes head, trace):
@@ -58,7 +70,7 @@ cdef dict _decided(Exchange* x, bytes head, trace):
     code = request_feed(&x.parser, PyBytes_AS_STRING(head), 0, len(head), x.snapshot.max_head, x.snapshot.max_line, &x.request)
     if code == H1_MORE:
         raise ValueError("the head is not whole: it ends with an empty line")
-    reason = exchange_route(x, <void*>trace) if code == H1_DONE else fault_reason(x.request.fault)
+    reason = exchange_route(x, NULL if trace is None else <void*>trace) if code == H1_DONE else fault_reason(x.request.fault)
     client = client_address(x, &n)
     return {
         "reason": (<const char*>reason_text(reason).name).decode() if reason != R_NONE else "",

@@ -26,11 +26,11 @@ from gw._fast.hash cimport Hash
 from gw._fast.shm cimport LimitCell, LimitTable, Segment
 
 
+# In a table half full 3 of 100,000 new keys meet LIMIT_FULL, 1 of 100 where four of five cells are in use. Open or closed is the caller's to say.
 cdef enum:                      # what is answered
     LIMIT_PASS = 0
     LIMIT_REFUSE = 1
-    LIMIT_FULL = 2              # nothing was counted: every cell of this key's set holds another's. Of new keys 3 in 100,000 meet that in a table half full,
-                                # 1 in 100 where four of five cells are in use. Open or closed is the caller's to say
+    LIMIT_FULL = 2              # nothing was counted: every cell of this key's set holds another's
 
 cdef enum:
     LIMIT_NEVER = -1            # LimitOut.retry_after_us: it costs more than the bucket holds

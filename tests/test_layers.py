@@ -39,7 +39,7 @@ FAST = [
     # data plane
     {"plane"},
     {"forward", "pool"},
-    {"step", "answer", "relay", "tunnel"},
+    {"step", "answer", "relay", "tunnel", "selector"},
     {"record", "snapshot", "client"},
     {"decide", "life"},
     {"exchange"},

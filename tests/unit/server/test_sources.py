@@ -37,7 +37,7 @@ def run(test: Callable[[Sources, list[tuple[str, bytes]], list[str]], Any]) -> N
     RUNS.clear()
 
     async def main() -> None:
-        sources = Sources(lambda key, data: published.append((key, data)), lambda level, event, /, **fields: events.append(event))
+        sources = Sources(lambda key, data: published.append((key, data)), lambda _level, event, /, **_fields: events.append(event))
         try:
             async with asyncio.timeout(5):
                 await test(sources, published, events)

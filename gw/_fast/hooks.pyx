@@ -12,6 +12,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from gw._fast.answer cimport R_HOOK_FAILED, R_HOOK_TIMEOUT, reason_index, reason_text
+from gw._fast.claims cimport JSON_MEMBERS_MAX, Members, json_read
 from gw._fast.fields cimport FieldWalk, edit_adds, edits_undo, field_shown, fields_named, fields_next
 from gw._fast.forward cimport client_address, edit_push, text_room
 from gw._fast.headers cimport TOKEN, Field, Head, same_name
@@ -254,7 +255,7 @@ cdef class Request:
         return [PyBytes_FromStringAndSize(x.path + x.match.params[i].off, x.match.params[i].len).decode("latin-1") for i in range(x.match.n_params)]
 
     def identify(self, method: str, *, consumer: str | None = None, subject: str = "", credential: str = "", groups=(), scopes: str = "", claims: bytes | None = None) -> None:
-        """An authentication policy has found out who calls. `claims` is a JSON object as bytes. KeyError when there is no such consumer."""
+        """An authentication policy has found out who calls. `claims` is a JSON object as bytes, else ValueError. KeyError when there is no such consumer."""
         _identify(self.alive(), (method, subject, credential, ",".join(groups), scopes, claims or b""), consumer)
 
     def presents(self) -> None:
@@ -357,8 +358,11 @@ cdef _identify(Exchange* x, tuple parts, consumer):
     cdef Snapshot snapshot = <Snapshot>x.snapshot.owner
     cdef int index = snapshot.consumer_index[consumer] if consumer is not None else -1
     cdef bytes method, subject, credential, groups, scopes, claims
+    cdef Members members
     cdef tuple held = tuple([part.encode() if isinstance(part, str) else part for part in parts])
     method, subject, credential, groups, scopes, claims = held
+    if claims and json_read(claims, len(claims), JSON_MEMBERS_MAX, &members) != 0:
+        raise ValueError("claims are not one JSON object")
     if who.release != NULL:
         who.release(who.held)
     Py_INCREF(held)

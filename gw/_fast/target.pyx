@@ -10,7 +10,7 @@ from gw._fast.headers cimport Span
 from gw._fast.out cimport Out, out_init, put, put_number
 from gw._fast.path cimport path_reason
 from gw._fast.plane cimport STEP_ANSWER, STEP_NEXT, Exchange
-from gw._fast.predicate cimport query_name_is
+from gw._fast.predicate cimport query_equals
 from gw._fast.regex cimport REGEX_MAX_GROUPS, Program, Regex, regex_groups
 from gw._fast.step cimport Step, step_refuses
 
@@ -80,7 +80,7 @@ cdef void _put_path(const Rewrite* rewrite, const char* path, uint32_t n, Out* o
 cdef bint _drops(const Rewrite* rewrite, const char* name, uint32_t n) noexcept nogil:
     cdef uint32_t i
     for i in range(rewrite.n_drop):
-        if query_name_is(name, n, rewrite.drop[i].text, rewrite.drop[i].len):
+        if query_equals(name, n, rewrite.drop[i].text, rewrite.drop[i].len):
             return True
     return False
 

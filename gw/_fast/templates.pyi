@@ -8,12 +8,6 @@ from gw._fast.step import Step
 KINDS: Final[dict[str, bool]]
 """What a part of a value can be -> whether it takes a name, such as `header`. `text` and `param` (an index) are parts as well."""
 
-def member(document: bytes, name: str) -> bytes:
-    """A member of a JSON object as it is sent in a field: text unescaped, numbers and booleans as written, lists of these joined by commas.
-
-    Empty for null, objects and what is not there. Of members with the same name the last counts, as for a parser.
-    """
-
 @final
 class TemplateStep(Step):
     """Edits of the head towards the origin and of the head towards the client, in order: (op, name, parts), or ("rename", name, new name).

@@ -1,15 +1,16 @@
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy
 
 from gw._fast.answer cimport R_OVERLOADED
+from gw._fast.claims cimport JSON_ARRAY, JSON_FALSE, JSON_NUMBER, JSON_OBJECT, JSON_STRING, JSON_TRUE, Value, json_element, json_find, text_copy
 from gw._fast.fields cimport FieldWalk, fields_named, fields_next
 from gw._fast.forward cimport client_address, edit_push, secure_for_client, text_room
 from gw._fast.out cimport Out, out_init, put
 from gw._fast.plane cimport EDIT_ADD, EDIT_REMOVE, EDIT_SET, STEP_NEXT, Edits, Exchange
-from gw._fast.predicate cimport hex_digit, next_octet, query_name_is
+from gw._fast.predicate cimport query_decode, query_equals
 from gw._fast.step cimport Step, step_refuses
 from gw._fast.step import OPS
 
@@ -60,159 +61,47 @@ cdef struct Changes:
     uint32_t n
 
 
-# Members of a JSON object. The text was parsed by who put it there; every index is bounded all the same.
+# Claims
 
-cdef uint32_t _string_end(const char* s, uint32_t n, uint32_t at) noexcept nogil:
-    """Index of the quote that ends a string; `at` is behind the one that begins it."""
-    while at < n and s[at] != c'"':
-        at += 2 if s[at] == c"\\" else 1
-    return at if at < n else n
-
-
-cdef uint32_t _blank(const char* s, uint32_t n, uint32_t at) noexcept nogil:
-    while at < n and (s[at] == c" " or s[at] == c"\n" or s[at] == c"\r" or s[at] == c"\t"):
-        at += 1
-    return at
-
-
-cdef uint32_t _value_end(const char* s, uint32_t n, uint32_t at) noexcept nogil:
-    """Index of the comma or bracket behind a value."""
-    cdef uint32_t depth = 0
-    while at < n:
-        if s[at] == c'"':
-            at = _string_end(s, n, at + 1)
-        elif s[at] == c"{" or s[at] == c"[":
-            depth += 1
-        elif s[at] == c"}" or s[at] == c"]":
-            if depth == 0:
-                return at
-            depth -= 1
-        elif s[at] == c"," and depth == 0:
-            return at
-        at += 1
-    return n
-
-
-cdef void _put_character(uint32_t code, Out* out) noexcept nogil:
-    """As UTF-8 (RFC 3629 section 3)."""
-    cdef char text[4]
-    if code < 0x80:
-        text[0] = <char>code
-        put(out, text, 1)
-    elif code < 0x800:
-        text[0] = <char>(0xC0 | code >> 6)
-        text[1] = <char>(0x80 | (code & 63))
-        put(out, text, 2)
-    elif code < 0x10000:
-        text[0] = <char>(0xE0 | code >> 12)
-        text[1] = <char>(0x80 | (code >> 6 & 63))
-        text[2] = <char>(0x80 | (code & 63))
-        put(out, text, 3)
-    else:
-        text[0] = <char>(0xF0 | code >> 18)
-        text[1] = <char>(0x80 | (code >> 12 & 63))
-        text[2] = <char>(0x80 | (code >> 6 & 63))
-        text[3] = <char>(0x80 | (code & 63))
-        put(out, text, 4)
-
-
-cdef uint32_t _four_digits(const char* s, uint32_t n, uint32_t at) noexcept nogil:
-    cdef uint32_t code = 0, i
-    for i in range(at, at + 4):
-        if i >= n or hex_digit(s[i]) < 0:
-            return 0
-        code = code << 4 | <uint32_t>hex_digit(s[i])
-    return code
-
-
-cdef char _escaped(char c) noexcept nogil:
-    """What a backslash and this letter stand for (RFC 8259 section 7)."""
-    return 8 if c == c"b" else 12 if c == c"f" else 10 if c == c"n" else 13 if c == c"r" else 9 if c == c"t" else c
-
-
-cdef void _put_string(const char* s, uint32_t at, uint32_t end, Out* out) noexcept nogil:
-    cdef uint32_t code, low
-    cdef char plain
-    while at < end:
-        if s[at] != c"\\" or at + 1 >= end:
-            put(out, s + at, 1)
-            at += 1
-        elif s[at + 1] != c"u":
-            plain = _escaped(s[at + 1])
-            put(out, &plain, 1)
-            at += 2
+cdef bint _put_scalar(const Value* value, Out* out) noexcept nogil:
+    """Text with its escapes resolved, numbers and booleans as written. False: nothing that can be sent."""
+    if value.type == JSON_STRING:
+        if <size_t>(out.end - out.p) < value.n:
+            out.full = True
         else:
-            code = _four_digits(s, end, at + 2)
-            at += 6
-            if 0xD800 <= code < 0xDC00 and at + 1 < end and s[at] == c"\\" and s[at + 1] == c"u":
-                low = _four_digits(s, end, at + 2)
-                if 0xDC00 <= low < 0xE000:
-                    code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
-                    at += 6
-            _put_character(code, out)
+            out.p += text_copy(value, out.p)
+        return True
+    if value.type == JSON_NUMBER or value.type == JSON_TRUE or value.type == JSON_FALSE:
+        put(out, value.p, value.n)
+        return True
+    return False
 
 
-cdef void _put_scalar(const char* s, uint32_t at, uint32_t end, Out* out) noexcept nogil:
-    while end > at and (s[end - 1] == c" " or s[end - 1] == c"\n" or s[end - 1] == c"\r" or s[end - 1] == c"\t"):
-        end -= 1
-    if at == end or s[at] == c"{" or s[at] == c"[" or s[at] == c"n":
-        return
-    if s[at] == c'"':
-        _put_string(s, at + 1, end - 1, out)
-    else:
-        put(out, s + at, end - at)
-
-
-cdef void _put_list(const char* s, uint32_t at, uint32_t n, Out* out) noexcept nogil:
+cdef void _put_list(const Value* array, Out* out) noexcept nogil:
+    cdef const char* at = array.p + 1
     cdef const char* start = out.p
-    cdef const char* before
-    cdef uint32_t end
-    while at < n:
-        at = _blank(s, n, at)
-        end = _value_end(s, n, at)
+    cdef char* before
+    cdef Value element
+    while json_element(&at, &element):
         before = out.p
         if before != start:
             put(out, b",", 1)
-        _put_scalar(s, at, end, out)
-        if before != start and out.p == before + 1:
-            out.p -= 1                  # nothing that can be sent: no comma for it
-        if end >= n or s[end] == c"]":
-            return
-        at = end + 1
+        if not _put_scalar(&element, out):
+            out.p = before
 
 
-cdef void _put_member(const char* s, uint32_t n, const char* name, uint32_t name_n, Out* out) noexcept nogil:
-    cdef uint32_t at = _blank(s, n, 0) + 1
-    cdef uint32_t end, found = 0, found_end = 0
-    cdef bint ours
-    while True:
-        at = _blank(s, n, at)
-        if at >= n or s[at] != c'"':
-            break
-        end = _string_end(s, n, at + 1)
-        ours = end - at - 1 == name_n and memcmp(s + at + 1, name, name_n) == 0
-        at = _blank(s, n, end + 1)
-        if at >= n:
-            break
-        at = _blank(s, n, at + 1)       # behind the colon
-        end = _value_end(s, n, at)
-        if ours:
-            found = at
-            found_end = end
-        at = end + 1
-    if found_end > found and s[found] == c"[":
-        _put_list(s, found + 1, found_end, out)
-    elif found_end > found:
-        _put_scalar(s, found, found_end, out)
-
-
-def member(document: bytes, name: str) -> bytes:
-    cdef char room[VALUE_MAX]
-    cdef bytes key = name.encode()
-    cdef Out out
-    out_init(&out, room, sizeof(room))
-    _put_member(PyBytes_AS_STRING(document), <uint32_t>len(document), PyBytes_AS_STRING(key), <uint32_t>len(key), &out)
-    return PyBytes_FromStringAndSize(out.start, out.p - out.start)
+cdef void _put_claim(const Exchange* x, const Part* part, Out* out) noexcept nogil:
+    cdef Value claims, found
+    if x.identity.claims == NULL:
+        return
+    claims.p = x.identity.claims
+    claims.n = x.identity.claims_len
+    claims.type = JSON_OBJECT
+    json_find(&claims, part.text, part.len, &found)
+    if found.type == JSON_ARRAY:
+        _put_list(&found, out)
+    else:
+        _put_scalar(&found, out)
 
 
 # Values
@@ -233,25 +122,19 @@ cdef void _put_query(const Exchange* x, const Part* part, Out* out) noexcept nog
     """The first parameter of the name, decoded."""
     cdef const char* query = x.head.base + x.query.off
     cdef uint32_t at = 0, end, equals
-    cdef char c
     while at < x.query.len:
         end = at
-        equals = x.query.len
         while end < x.query.len and query[end] != c"&":
-            if query[end] == c"=" and equals == x.query.len:
-                equals = end
             end += 1
-        if equals > end:
-            equals = end
-        if query_name_is(query + at, equals - at, part.text, part.len):
-            at = equals + 1
-            while at < end:
-                c = c" " if query[at] == c"+" else query[at]
-                if c == c"%":
-                    c = next_octet(query, end, &at)
-                else:
-                    at += 1
-                put(out, &c, 1)
+        equals = at
+        while equals < end and query[equals] != c"=":
+            equals += 1
+        if query_equals(query + at, equals - at, part.text, part.len):
+            equals = min(equals + 1, end)
+            if <size_t>(out.end - out.p) < end - equals:
+                out.full = True
+            else:
+                out.p += query_decode(query + equals, end - equals, out.p)
             return
         at = end + 1
 
@@ -268,8 +151,7 @@ cdef void _put_part(Exchange* x, const Part* part, Out* out) noexcept nogil:
     elif part.kind == QUERY:
         _put_query(x, part, out)
     elif part.kind == CLAIM:
-        if x.identity.claims != NULL:
-            _put_member(x.identity.claims, x.identity.claims_len, part.text, part.len, out)
+        _put_claim(x, part, out)
     elif part.kind == CONSUMER:
         if x.identity.consumer != NULL:
             put(out, x.identity.consumer.name, x.identity.consumer.name_len)

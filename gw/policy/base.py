@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -45,6 +45,7 @@ class Tools(Struct, frozen=True):
     segment: Segment | None = None  # memory shared by all workers; None in a test of a policy alone
     consumers: Mapping[str, Consumer] = {}  # by name; their order is their index in the snapshot
     sources: list[tuple[Source, Callable[[bytes], None]]] = []  # filled by `follow`
+    params: Sequence[str] = ()  # names of the route's path parameters, in order
 
     def follow(self, source: Source, take: Callable[[bytes], None]) -> None:
         """Have `take` called with the source's data, now if there is any, and whenever it changes, in each worker, on its loop."""

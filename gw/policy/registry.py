@@ -16,7 +16,7 @@ from gw.config.convert import nearest
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Kind
 
-BUILTIN = ("headers",)
+BUILTIN = ("bot", "cors", "csrf", "headers", "redirect", "request-id", "respond", "rewrite", "security-headers", "size-limit", "timeout")
 
 
 class Policy(Struct, frozen=True):

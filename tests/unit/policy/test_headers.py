@@ -97,4 +97,4 @@ def test_a_side_without_edits_has_no_step() -> None:
 
 
 def test_it_is_found_by_its_name() -> None:
-    assert find("headers", [], "$").summary == "Set, add or remove header fields on the way to the origin and on the way back."
+    assert find("headers", [], "$").summary == "Set, add, rename or remove header fields on the way to the origin and on the way back."

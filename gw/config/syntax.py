@@ -32,6 +32,11 @@ def is_field_value(text: str) -> bool:
     return _FIELD_VALUE.fullmatch(text) is not None
 
 
+def is_latin(text: str) -> bool:
+    """Whether gw can write the text into a head: ISO 8859-1 (RFC 9110 section 5.5)."""
+    return all(letter <= "\xff" for letter in text)
+
+
 def host_flaw(host: str) -> str | None:
     """Why this is not a host name or address, or None."""
     if host.startswith("[") or re.fullmatch(r"[0-9.]+", host):

@@ -12,7 +12,7 @@ from gw._fast.step import HeaderStep, Step
 from gw._fast.templates import KINDS, TemplateStep
 from gw.config.convert import advise
 from gw.config.node import join
-from gw.config.syntax import is_field_value, is_token
+from gw.config.syntax import is_field_value, is_latin, is_token
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Kind, Tools
 
@@ -112,3 +112,5 @@ def _flaws(edits: Edits, pointer: str, framing: set[str]) -> Iterator[Problem]:
             yield Problem(message=f"'{name}' frames or routes the message and cannot be edited", pointer=place, hint="the route's `host` sets Host; gw writes the others itself")
         elif not is_field_value(value):
             yield Problem(message=f"the value of '{name}' holds a control character", pointer=place)
+        elif not is_latin(value):
+            yield Problem(message=f"the value of '{name}' holds letters beyond ISO 8859-1", pointer=place, hint="fields carry no others; encode them as the reader expects")

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct, field
 
 from gw._fast.respond import RespondStep
 from gw.config.node import join
-from gw.config.syntax import FRAMING_FIELDS, is_field_value, is_token
+from gw.config.syntax import FRAMING_FIELDS, is_field_value, is_latin, is_token
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Kind, Tools
 
@@ -45,7 +45,7 @@ def build(config: Config, tools: Tools) -> RespondStep:
 def _flaws(config: Config, pointer: str) -> Iterator[Problem]:
     for name, value in config.headers.items():
         place = join(f"{pointer}.headers", name)
-        if not is_token(name) or not is_field_value(value):
+        if not is_token(name) or not is_field_value(value) or not is_latin(value):
             yield Problem(message=f"'{name}: {value}' is not a header field", pointer=place)
         elif name.lower() in FRAMING_FIELDS | {"date", "content-type"}:
             hint = "the type of a body is its key in `bodies` or `files`" if name.lower() == "content-type" else None
@@ -53,7 +53,7 @@ def _flaws(config: Config, pointer: str) -> Iterator[Problem]:
     for key, kinds in (("bodies", config.bodies), ("files", config.files)):
         for kind in kinds:
             main, slash, sub = kind.partition(";")[0].strip().partition("/")
-            if not (slash and is_token(main) and is_token(sub) and is_field_value(kind) and "*" not in main + sub):
+            if not (slash and is_token(main) and is_token(sub) and is_field_value(kind) and is_latin(kind) and "*" not in main + sub):
                 hint = "such as text/html or application/json; charset=utf-8"
                 yield Problem(message=f"'{kind}' is not a media type", pointer=join(f"{pointer}.{key}", kind), hint=hint, at_key=True)
             if key == "files" and kind in config.bodies:

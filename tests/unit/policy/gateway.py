@@ -32,11 +32,11 @@ class Gateway:
 
 
 @contextmanager
-def gateway(folder: Path, policies: str, route: str = "path: /", more: str = "", **modules: str) -> Iterator[Gateway]:
-    """`policies` and `route` are YAML; `modules` are policies in Python, as for Rig."""
+def gateway(folder: Path, policies: str, route: str = "path: /", others: str = "", more: str = "", **modules: str) -> Iterator[Gateway]:
+    """`policies`, `route`, `others` (routes behind it) and `more` (keys of the config) are YAML; `modules` are policies in Python, as for Rig."""
     origin = Origin()
     try:
-        config = f"services: {{one: {{endpoints: ['127.0.0.1:{origin.port}']}}}}\nroutes: [{{{route}, name: all, service: one, policies: {policies}}}]\n{more}"
+        config = f"services: {{one: {{endpoints: ['127.0.0.1:{origin.port}']}}}}\nroutes: [{{{route}, name: all, service: one, policies: {policies}}}{others}]\n{more}"
         made = Gateway(Rig(folder, config, **modules), origin)
         try:
             yield made
@@ -60,7 +60,7 @@ def explained(folder: Path, policies: str, method: str, url: str, *headers: tupl
         engine.close()
 
 
-def problems(name: str, **settings: Any) -> list[Problem]:
+def problems(name: str, /, **settings: Any) -> list[Problem]:
     """What build() of a policy says of these settings; none when it takes them."""
     policy = find(name, [], "$")
     with pytest.raises(ConfigError) as raised:

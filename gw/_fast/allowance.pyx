@@ -55,4 +55,5 @@ cdef class AllowanceStep(Step):
 
     cdef str told(self, Exchange* x, int verdict):
         cdef const Allowance* now = x.allowance
-        return f"head {x.request.head_len} B, {x.head.n_fields} fields; body up to {now.max_body or 'any number of'} B, connect {now.connect_ms} ms, answer {now.answer_ms} ms, idle {now.idle_ms} ms"
+        cdef str waits = f"connect {now.connect_ms} ms, answer {now.answer_ms} ms, idle {now.idle_ms} ms"
+        return f"head {x.request.head_len} B, {x.head.n_fields} fields; body up to {now.max_body or 'any number of'} B, {waits}"

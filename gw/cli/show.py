@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-
 from gw.cli.console import out, say, say_json, short
 from gw.cli.locate import config_path
 from gw.errors import ConfigError

@@ -51,7 +51,8 @@ def gateway(folder: Path, policies: str, route: str = "path: /", others: str = "
 def explained(folder: Path, policies: str, method: str, url: str, *headers: tuple[str, str], **asked: Any) -> Decision:
     """What `gw explain` says of a request to one route under these policies."""
     path = folder / "gw.yaml"
-    path.write_text(f"services: {{one: {{endpoints: ['127.0.0.1:1']}}}}\nroutes: [{{path: /, name: all, service: one, policies: {policies}}}]\nadmin: null\nlisteners: [{{bind: '127.0.0.1:1'}}]")
+    routes = f"services: {{one: {{endpoints: ['127.0.0.1:1']}}}}\nroutes: [{{path: /, name: all, service: one, policies: {policies}}}]"
+    path.write_text(f"{routes}\nadmin: null\nlisteners: [{{bind: '127.0.0.1:1'}}]")
     segment = Segment(1, 64, 64)
     engine = Engine(compile_snapshot(load(path).config, 1, segment, folder), segment)
     try:

@@ -107,8 +107,8 @@ def test_it_is_found_by_its_name() -> None:
 WHO = """
 def build(config: Config, tools: Tools) -> Hooks:
     def who(request: Request) -> None:
-        claims = b'{"sub": "s\\\\u00e9\\\\ud83d\\\\ude00", "n": 12.5, "ok": true, "none": null, "list": ["a", 1, {}, null, "b"], "deep": {"x": {"y": "z"}}, "bad": "a\\\\r\\\\nX-B: b", "empty": ""}'
-        request.identify("who", consumer="alice", claims=claims)
+        claims = b'{"sub": "s\\\\u00e9\\\\ud83d\\\\ude00", "n": 12.5, "ok": true, "none": null, "list": ["a", 1, {}, null, "b"], "deep": {"x": {"y": "z"}}, '
+        request.identify("who", consumer="alice", claims=claims + b'"bad": "a\\\\r\\\\nX-B: b", "empty": ""}')
     return Hooks(request=who)
 """
 

@@ -101,7 +101,7 @@ def test_an_id_of_another_shape_is_replaced(tmp_path: Path) -> None:
         ({"name": "X A"}, "name", "'X A' cannot carry an id"),
         ({"name": "Host"}, "name", "'Host' cannot carry an id"),
         ({"name": "content_length"}, "name", "'content_length' cannot carry an id"),
-        ({"pattern": "("}, "pattern", "'(' cannot be used: the expression ends too early at offset 1"),
+        ({"pattern": "("}, "pattern", "'(' cannot be used: missing ')' of the group at offset 0"),
     ],
 )
 def test_what_cannot_be_is_refused_where_it_is_written(settings: dict[str, str], place: str, message: str) -> None:

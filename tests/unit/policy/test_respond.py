@@ -50,7 +50,7 @@ def test_explain_says_what_is_answered(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     policy = find("respond", [], "$")
-    with pytest.raises(Exception, match="cannot read .*none.html: No such file") as raised:
+    with pytest.raises(Exception, match=r"cannot read .*none\.html: No such file") as raised:
         policy.build(policy.config(files={"text/html": "none.html"}), Tools("all", "$.p", base=tmp_path))
     assert raised.value.problems[0].pointer == '$.p.files["text/html"]'
 

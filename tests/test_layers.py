@@ -27,7 +27,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # The same inside gw/_fast: kernels, wire, data plane.
 FAST = [
     # kernels
-    {"headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out"},
+    {"headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out", "cidr"},
     {"regex", "path", "shm", "x509"},
     {"predicate", "pick", "bucket", "tls_context", "forest", "keys"},
     {"losers", "jwt"},
@@ -43,7 +43,7 @@ FAST = [
     {"record", "snapshot", "client"},
     {"decide", "life"},
     {"exchange"},
-    {"agent", "allowance", "cross_origin", "hooks", "identity", "request_id", "respond", "secure_headers", "target", "templates"},
+    {"agent", "allowance", "cross_origin", "hooks", "identity", "permit", "request_id", "respond", "secure_headers", "target", "templates"},
     {"lane"},
     {"explain"},
 ]

@@ -15,6 +15,7 @@ from gw.errors import ConfigError, Problem
 from gw.policy.base import Kind, Tools
 
 KIND: Kind = "shaping"
+ENDS = True
 ANSWER_MAX = 192 * 1024  # bytes of fields and body: an answer of gw's own leaves in one piece
 PLAIN = "text/plain; charset=utf-8"
 

@@ -43,7 +43,7 @@ FAST = [
     {"record", "snapshot", "client"},
     {"decide", "life"},
     {"exchange"},
-    {"hooks", "identity"},
+    {"hooks", "identity", "jwt_step"},
     {"lane"},
     {"explain"},
 ]

@@ -104,6 +104,7 @@ cdef class KeySupply:
     cdef readonly KeySet keys
     cdef str source             # its key; empty: the keys are the operator's own
     cdef object report
+    cdef object __weakref__
     cdef _set(self, KeySet keys)
     cdef _call_for(self)
 

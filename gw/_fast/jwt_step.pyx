@@ -127,18 +127,39 @@ cdef int _find(const Jwt* j, const Exchange* x, Text* token, const Source** wher
     return 0 if where[0] != NULL else E_NONE
 
 
-# Hiding it. What stands behind it in the read buffer moves up; the buffer is this exchange's own until it ends.
+# Hiding it, in the read buffer, which is this exchange's own until it ends.
 
-cdef uint32_t _cut(char* begin, char* end, char* start, char* stop, char mark) noexcept nogil:
-    """Takes [start, stop) and one mark beside it out of [begin, end). Returns what is left; spaces fill the rest."""
-    while stop < end and stop[0] in (mark, c" "):
-        stop += 1
-    if stop == end:
-        while start > begin and (start - 1)[0] in (mark, c" "):
-            start -= 1
+cdef void _widen(const char* begin, const char* end, char mark, char** start, char** stop) noexcept nogil:
+    """Takes the marks between this pair and the next one in, or, if it is the last, those between the one before and this."""
+    while stop[0] < end and stop[0][0] in (mark, c" "):
+        stop[0] += 1
+    if stop[0] == end:
+        while start[0] > begin and (start[0] - 1)[0] in (mark, c" "):
+            start[0] -= 1
+
+
+cdef void _hide_parameter(Exchange* x, const Text* name, const Text* token) noexcept nogil:
+    cdef char* begin = <char*>x.head.base + x.query.off
+    cdef char* end = begin + x.query.len
+    cdef char* start = <char*>token.p - name.n - 1
+    cdef char* stop = <char*>token.p + token.n
+    _widen(begin, end, c"&", &start, &stop)
     memmove(start, stop, end - stop)
-    memset(start + (end - stop), c" ", stop - start)
-    return <uint32_t>(end - begin - (stop - start))
+    x.query.len -= <uint32_t>(stop - start)
+    x.has_query = x.query.len > 0
+
+
+# The line keeps its length, for lines that do not change are forwarded as they stand: what is left moves towards its end, behind spaces.
+cdef void _hide_in(Field* field, char* begin, const Text* name, const Text* token) noexcept nogil:
+    cdef char* start = <char*>token.p - name.n - 1
+    cdef char* stop = <char*>token.p + token.n
+    cdef uint32_t n
+    _widen(begin, begin + field.value_len, c";", &start, &stop)
+    n = <uint32_t>(stop - start)
+    memmove(begin + n, begin, start - begin)
+    memset(begin, c" ", n)
+    field.value += n
+    field.value_len -= n
 
 
 cdef void _hide_cookie(Exchange* x, const Text* name, const Text* token) noexcept nogil:
@@ -149,7 +170,7 @@ cdef void _hide_cookie(Exchange* x, const Text* name, const Text* token) noexcep
         field = &x.head.fields[i]
         begin = <char*>x.head.base + field.value
         if begin <= token.p <= begin + field.value_len:
-            field.value_len = _cut(begin, begin + field.value_len, <char*>token.p - name.n - 1, <char*>token.p + token.n, c";")
+            _hide_in(field, begin, name, token)
             if field.value_len == 0 and i == head_find(&x.head, b"cookie", 6, 0) and head_find(&x.head, b"cookie", 6, i + 1) < 0:
                 edit_push(&x.origin_edits, EDIT_REMOVE, b"cookie", 6, b"", 0)
             return
@@ -157,12 +178,10 @@ cdef void _hide_cookie(Exchange* x, const Text* name, const Text* token) noexcep
 
 
 cdef void _hide(Exchange* x, const Source* where, const Text* token) noexcept nogil:
-    cdef char* query = <char*>x.head.base + x.query.off
     if where.kind == FROM_COOKIE:
         _hide_cookie(x, &where.name, token)
     elif where.kind == FROM_QUERY:
-        x.query.len = _cut(query, query + x.query.len, <char*>token.p - where.name.n - 1, <char*>token.p + token.n, c"&")
-        x.has_query = x.query.len > 0
+        _hide_parameter(x, &where.name, token)
     else:
         edit_push(&x.origin_edits, EDIT_REMOVE, where.name.p, where.name.n, b"", 0)
 
@@ -534,9 +553,7 @@ cdef str _challenge(int code, str realm, str scopes):
     """RFC 6750 section 3."""
     cdef str error = "invalid_request" if code in (E_TWICE, E_FORM) else "insufficient_scope" if code == TOKEN_E_SCOPE else "invalid_token"
     cdef str bearer = f'WWW-Authenticate: Bearer realm="{realm}"'
-    if code in (TOKEN_E_MEMORY, E_KEYS):
-        return "Retry-After: 1\r\n"
-    if code == E_CONSUMER:
+    if code in (TOKEN_E_MEMORY, E_KEYS, E_CONSUMER):
         return ""
     if code == E_NONE:
         return f"{bearer}\r\n"
@@ -545,7 +562,7 @@ cdef str _challenge(int code, str realm, str scopes):
 
 def _header(bytes token):
     text = token.partition(b".")[0]
-    found = json.loads(urlsafe_b64decode(text + b"=" * (-len(text) % 4)))
+    found = json.loads(urlsafe_b64decode(text + b"=="))
     return found if isinstance(found, dict) else {}
 
 

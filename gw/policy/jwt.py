@@ -133,9 +133,9 @@ def _supply(config: Config, tools: Tools) -> KeySupply:
         url=_well_known(config.discovery) if config.discovery else config.jwks or "",
         discovery=config.discovery is not None,
         insecure=config.insecure,
-        timeout=config.timeout,
-        refresh=config.refresh,
-        refetch=config.refetch,
+        timeout=float(config.timeout),
+        refresh=float(config.refresh),
+        refetch=float(config.refetch),
         algorithms=tuple(config.algorithms),
     )
     key = source_key(source)

@@ -59,9 +59,11 @@ class JwksSource(Source, frozen=True):
         """The keys now. Raises GatewayError."""
         async with self._client() as client:
             try:
-                return _published(await _Fetcher(self, client).fetch(), 0.0, 0.0)
+                document = await _Fetcher(self, client).fetch()
+                self.judge(document)
             except (httpx.HTTPError, ValueError, TimeoutError) as error:
                 raise GatewayError(f"{self.url}: {_words(error)}") from None
+        return _published(document, 0.0, 0.0)
 
     async def run(self, publish: Publish, wanted: asyncio.Event, log: Log) -> None:
         """Publish `Keys` after every fetch, and keep on."""

@@ -59,7 +59,7 @@ class Cache(Struct, forbid_unknown_fields=True, frozen=True):
 class Config(Struct, forbid_unknown_fields=True, frozen=True):
     """Keys come from exactly one of `jwks`, `discovery`, `keys`."""
 
-    audience: Annotated[str | list[str], Meta(description="The token must be meant for one of these (claim `aud`). `any` has to be said: it takes tokens that were made for others.")]
+    audience: Annotated[str | list[str], Meta(description="The token must be meant for one of these (claim `aud`). `any` has to be said: it takes tokens made for others.")]
     jwks: Annotated[str | None, Meta(description="URL of the issuer's keys (JWKS).")] = None
     discovery: Annotated[str | None, Meta(description="URL of the issuer, or of its OpenID Connect discovery document, which names the JWKS.")] = None
     keys: Annotated[list[KeyGiven], Meta(description="Keys of your own.")] = field(default_factory=list)
@@ -73,9 +73,13 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
     scopes: Annotated[list[str], Meta(description="The token must have all of these (claim `scope`, or `scp`); without: 403.")] = field(default_factory=list)
     types: Annotated[list[str], Meta(description="The token's `typ` must be one of these, such as `at+jwt` (RFC 9068). Empty: any.")] = field(default_factory=list)
     max_token: Annotated[Size, Bounds(64, 1 << 20), Meta(description="Longest token.")] = Size(8192)
-    places: Annotated[list[Place], Meta(description="Where the token may be. A request with two is refused.")] = field(name="from", default_factory=lambda: [Place(header="Authorization")])
+    places: Annotated[list[Place], Meta(description="Where the token may be. A request with two is refused.")] = field(
+        name="from", default_factory=lambda: [Place(header="Authorization")]
+    )
     hide_credential: Annotated[bool, Meta(description="The origin does not get the token.")] = False
-    claims_to_headers: Annotated[dict[str, str], Meta(description="Claim -> header field towards the origin. A client's own fields of these names are dropped.")] = field(default_factory=dict)
+    claims_to_headers: Annotated[dict[str, str], Meta(description="Claim -> header field towards the origin. A client's own fields of these names are dropped.")] = field(
+        default_factory=dict
+    )
     groups_claim: Annotated[str | None, Meta(description="Claim with the caller's groups, a list or words, for the policy `acl`; `a.b` is `b` inside `a`.")] = None
     consumer_claim: Annotated[str, Meta(description="Claim that names the consumer, by `subjects` of `consumers`.")] = "sub"
     consumer_required: Annotated[bool, Meta(description="Refuse good tokens of callers who are no consumer.")] = False
@@ -158,7 +162,7 @@ def _key_set(document: str, algorithms: tuple[str, ...]) -> KeySet:
 
 
 def _is_empty(document: bytes) -> bool:
-    return msgspec.json.decode(document)["keys"] == []
+    return not msgspec.json.decode(document)["keys"]
 
 
 def _well_known(url: str) -> str:

@@ -195,9 +195,9 @@ class _Follower:
     def _delay(self) -> float:
         """Seconds from one fetch to the next that nobody asked for."""
         if self.failures:
-            return min(RETRY_MAX, RETRY_MIN * 2.0 ** min(self.failures - 1, 10)) * random.uniform(*EARLY)  # noqa: S311 - spreads load, guards nothing
+            return min(RETRY_MAX, RETRY_MIN * 2.0 ** min(self.failures - 1, 10)) * random.uniform(*EARLY)
         age = self.source.refresh if self.fetcher.age is None else max(self.fetcher.age, AGE_MIN)
-        return min(age, self.source.refresh) * random.uniform(*EARLY)  # noqa: S311
+        return min(age, self.source.refresh) * random.uniform(*EARLY)
 
     async def _pause(self, due: float) -> bool:
         """Wait until `due`, or until a fetch is wanted and allowed: True then."""

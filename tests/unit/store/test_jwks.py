@@ -162,7 +162,7 @@ def test_fetches_in_vain_are_limited_and_those_that_help_are_not(issuer: Issuer)
         for number in range(2, 7):
             issuer.rotate(f"k{number}")
             following.wanted.set()
-            await following.until(lambda wanted=jwks(f"k{number}").decode(): following.published[-1].document == wanted)
+            await following.until(lambda: following.published[-1].document == issuer.document.decode())
             assert following.published[-1].allowed == 0
         for vain in (1, 2):
             following.wanted.set()

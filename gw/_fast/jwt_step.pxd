@@ -11,7 +11,7 @@ from gw._fast.token_cache cimport TokenCache
 
 cdef enum:
     WAITING_MAX = 1024          # exchanges of one supply that wait for fresher keys
-    WAIT_MS = 1000              # longest wait of each
+    WAIT_MS = 2000              # longest wait of each
     WANT_US = 50000             # between two calls for fresher keys
     MISSES = 256                # slots: what fresher keys did not help
     CLAIMS_MAX = 32             # claims that are told to the origin

@@ -29,7 +29,7 @@ cdef dict SENTENCES = {
     E_NONE: "The request carries no token",
     E_TWICE: "The request carries more than one token",
     E_FORM: "The credentials are not the word Bearer, a space and a token",
-    E_KEYS: "No key to check the token with is there yet",
+    E_KEYS: "The keys to check the token with could not be had yet",
     E_CONSUMER: "The token belongs to no consumer of this gateway",
 }
 
@@ -465,7 +465,7 @@ cdef void _leave(Exchange* x, bint ended) noexcept nogil:
 
 
 cdef void _go_on(Jwt* j, Exchange* x, bint late) noexcept nogil:
-    """Checks again one that is off the ring. If that is in vain, it goes back for keys that were asked for after it came, or is refused."""
+    """Checks again one that is off the ring. In vain, it goes back until keys have come that were asked for after it came; `late`, nobody can say."""
     cdef Supply* supply = j.supply
     cdef Text token
     cdef uint64_t hash
@@ -474,12 +474,14 @@ cdef void _go_on(Jwt* j, Exchange* x, bint late) noexcept nogil:
         x.lane.resume(x, STEP_NEXT)
         return
     if _curable(supply, code):
-        if not late and x.park.since_us > supply.began_us:
+        if x.park.since_us > supply.began_us and late:
+            code = E_KEYS
+        elif x.park.since_us > supply.began_us:
             x.park.leave = _leave
             _link(supply, &x.park)
             return
-        hash = _hash(supply, &token, code)
-        if x.park.since_us <= supply.began_us:
+        else:
+            hash = _hash(supply, &token, code)
             supply.misses[hash % MISSES] = hash
             supply.missed_us[hash % MISSES] = x.lane.reactor.now_us
     x.lane.resume(x, _refuse(j, x, code))

@@ -187,6 +187,7 @@ class _Follower:
         self.began = began
         if fresh:
             self.document = document
+            self.full = 0.0  # whoever wanted it was right; those who still want it from before are no reason to be slow next time
         if fresh or self.failures:
             self.log("info", "keys-fetched", url=self.source.url, kids=_kids(document), notes=notes)
         self.failures = 0

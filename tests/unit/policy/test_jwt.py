@@ -394,8 +394,8 @@ def test_a_wait_is_bounded_when_the_issuer_is_silent(follow: Callable[..., Follo
     until(lambda: ask(made.rig, bearer(T)).status == 200, "the first keys are there")
     issuer.gate.clear()
     began = time.monotonic()
-    assert reason(ask(made.rig, bearer(token_of("k2")))) == "invalid-credential"
-    assert 0.9 < time.monotonic() - began < 3
+    assert reason(ask(made.rig, bearer(token_of("k2")))) == "decision-unavailable"
+    assert 1 < time.monotonic() - began < 5
     assert ask(made.rig, bearer(T)).status == 200
 
 

@@ -190,3 +190,16 @@ def test_the_last_keys_stay_while_the_issuer_is_down(issuer: Issuer) -> None:
         assert following.said[1][1]["kept"] is True
 
     follow(JwksSource(f"{issuer.url}/jwks", refresh=0.1), test)
+
+
+def test_new_keys_give_the_allowance_back(issuer: Issuer) -> None:
+    async def test(following: Following) -> None:
+        await following.until(lambda: following.published)
+        for vain in (1, 2):
+            following.wanted.set()
+            await following.until(lambda vain=vain: following.published[-1].allowed > 0 and len(following.published) > vain)
+        issuer.rotate("k2")
+        await following.until(lambda: following.published[-1].document == jwks("k2").decode())
+        assert following.published[-1].allowed == 0
+
+    follow(JwksSource(f"{issuer.url}/jwks", refresh=0.3, refetch=3600), test)

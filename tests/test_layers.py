@@ -43,7 +43,7 @@ FAST = [
     {"record", "snapshot", "client"},
     {"decide", "life"},
     {"exchange"},
-    {"agent", "allowance", "cross_origin", "hooks", "identity", "permit", "request_id", "respond", "secure_headers", "target", "templates"},
+    {"agent", "allowance", "cross_origin", "hooks", "identity", "jwt_step", "permit", "request_id", "respond", "secure_headers", "target", "templates"},
     {"lane"},
     {"explain"},
 ]

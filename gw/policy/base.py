@@ -46,6 +46,11 @@ class Tools(Struct, frozen=True):
     consumers: Mapping[str, Consumer] = {}  # by name; their order is their index in the snapshot
     sources: list[tuple[Source, Callable[[bytes], None]]] = []  # filled by `follow`
 
+    @property
+    def subjects(self) -> dict[str, str]:
+        """Name of the consumer by each of its subjects."""
+        return {subject: name for name, consumer in self.consumers.items() for subject in consumer.subjects}
+
     def follow(self, source: Source, take: Callable[[bytes], None]) -> None:
         """Have `take` called with the source's data, now if there is any, and whenever it changes, in each worker, on its loop."""
         self.sources.append((source, take))

@@ -27,11 +27,11 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # The same inside gw/_fast: kernels, wire, data plane.
 FAST = [
     # kernels
-    {"headers", "slab", "wheel", "hist", "hash", "logbuf", "jwt", "openssl", "out"},
+    {"headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out"},
     {"regex", "path", "shm", "x509"},
-    {"predicate", "pick", "bucket", "tls_context", "forest"},
-    {"losers"},
-    {"radix", "tls"},
+    {"predicate", "pick", "bucket", "tls_context", "forest", "keys"},
+    {"losers", "jwt"},
+    {"radix", "tls", "token_cache"},
     # wire
     {"llhttp", "uv"},
     {"h1", "stream"},
@@ -39,7 +39,7 @@ FAST = [
     # data plane
     {"plane"},
     {"forward", "pool"},
-    {"step", "answer", "relay", "tunnel"},
+    {"step", "answer", "relay", "tunnel", "selector"},
     {"record", "snapshot", "client"},
     {"decide", "life"},
     {"exchange"},

@@ -3,10 +3,10 @@
 A cell is (tag, value). The tag is 63 bits of a keyed hash and a bit that says what the value is:
 - of a rate (GCRA): the theoretical arrival time (TAT), when the bucket will be full again, in ticks. To take is to move it on by cost * interval; that
   is refused when it would come to lie further ahead of now than a whole bucket. Every take that passes is one swap from the state it was judged by.
-- of a number in flight: when it last changed, in ticks, with the number in the low COUNT_BITS.
+- of a number in flight: when it last changed, in ticks, with the number in the low 24 bits.
 
-A rate whose TAT has passed is a full bucket, nothing in flight is nothing: both are as good as no cell, so GRACE after that any other key may have it,
-and nothing has to sweep. GRACE covers that clocks differ: now_us must be CLOCK_MONOTONIC not older than GRACE / 2. Then for every key and all of its takes
+A rate whose TAT has passed is a full bucket, nothing in flight is nothing: both are as good as no cell, so GRACE (a second) after that any other key may
+have it, and nothing has to sweep. GRACE covers that clocks differ: now_us must be CLOCK_MONOTONIC not older than GRACE / 2. Then for every key and all of its takes
 whose now_us lie in [a, b], whatever the workers do: passed <= burst + (b - a) / interval. Proof: a TAT moves on by at least what is taken, starts at or
 after a, and may not end later than b + burst * interval; where a cell changed hands in between, its TAT lay before the now_us of every later take.
 
@@ -26,17 +26,18 @@ from gw._fast.hash cimport Hash
 from gw._fast.shm cimport LimitCell, LimitTable, Segment
 
 
+# In a table half full 3 of 100,000 new keys meet LIMIT_FULL, 1 of 100 where four of five cells are in use. Open or closed is the caller's to say.
 cdef enum:                      # what is answered
     LIMIT_PASS = 0
     LIMIT_REFUSE = 1
-    LIMIT_FULL = 2              # nothing was counted: every cell that could hold this key holds another's. Open or closed is the caller's to say
+    LIMIT_FULL = 2              # nothing was counted: every cell of this key's set holds another's
 
 cdef enum:
     LIMIT_NEVER = -1            # LimitOut.retry_after_us: it costs more than the bucket holds
 
 
 cdef struct Window:             # as window_init sets it
-    int64_t interval            # ticks (1 / 4096 us) in which one unit comes back, rounded up: the limit is never exceeded, and missed by under 1 / 4096 us a unit
+    int64_t interval            # ticks (1 / 4096 us) in which one unit comes back, rounded up: the limit is never exceeded, and undershot by less than 1 / 4096 us a unit
     int64_t capacity            # ticks: burst * interval
     uint32_t burst
     uint64_t salt               # keeps windows over the same key apart; the same for the same rate, period and burst
@@ -52,8 +53,8 @@ cdef struct LimitOut:
     int64_t charge
 
 
-cdef struct InflightOut:
-    uint32_t cell               # for inflight_leave
+cdef struct InflightOut:        # not set where LIMIT_FULL is answered
+    uint32_t cell               # for inflight_leave; set by a pass
     uint32_t count              # in flight, this one included if it passed
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypedDict, final, type_check_only
 
 from gw._fast.lane import Lane
+from gw._fast.selector import Selector
 
 @type_check_only
 class _Route(TypedDict):
@@ -65,6 +66,9 @@ class Inquiry:
 
     def identity(self) -> _Identity:
         """Who calls, as far as the steps found out."""
+
+    def key(self, selector: Selector) -> tuple[bool, bytes]:
+        """What a limit counts it by: whether all parts are there, and their hash under a seed of zeros."""
 
     def endpoint(self) -> int:
         """Index of the endpoint that would be chosen now, -1 when the service has none that may be tried, or the route forwards nothing."""

@@ -9,6 +9,7 @@ from libc.string cimport memcpy
 from gw._fast.answer cimport R_NONE, plain_answer, problem_answer, reason_text, redirect_answer
 from gw._fast.decide cimport exchange_route, fault_reason, make_id, step_due, step_goes_on
 from gw._fast.forward cimport address_trusted, client_address, request_head
+from gw._fast.hash cimport Hash
 from gw._fast.h1 cimport H1_DONE, H1_MORE, head_start, request_feed
 from gw._fast.lane cimport Lane
 from gw._fast.life cimport response_step
@@ -16,6 +17,7 @@ from gw._fast.out cimport Out, out_init
 from gw._fast.path cimport path_reason
 from gw._fast.pick cimport pick
 from gw._fast.plane cimport ACT_FORWARD, ACT_REDIRECT, BY_GATEWAY, STEP_NEXT, STEP_PARK, X_DONE_UP, Exchange, Identity, StepCall
+from gw._fast.selector cimport Selector, selector_key
 from gw._fast.slab cimport buf_give
 from gw._fast.step cimport Step
 from gw._fast.stream cimport CONN_CLIENT, CONN_ORIGIN, TX_SIZE, Conn, clock_us
@@ -99,7 +101,7 @@ cdef class Inquiry:
             raise ValueError("the head is not whole: it ends with an empty line")
         make_id(x)
         x.flags |= X_DONE_UP
-        x.own.reason = exchange_route(x, <void*>trace) if code == H1_DONE else fault_reason(x.request.fault)
+        x.own.reason = exchange_route(x, NULL if trace is None else <void*>trace) if code == H1_DONE else fault_reason(x.request.fault)
         self.answered = x.own.reason != R_NONE
         client = client_address(x, &n)
         return {
@@ -169,6 +171,12 @@ cdef class Inquiry:
             "groups": _text(who.groups, who.groups_len),
             "scopes": _text(who.scopes, who.scopes_len),
         }
+
+    def key(self, Selector selector not None) -> tuple:
+        """What a limit counts it by: whether all parts are there, and their hash under a seed of zeros."""
+        cdef Hash key
+        cdef bint whole = selector_key(selector.parts, selector.n, self.x, Hash(0, 0), &key)
+        return whole, (<const char*>&key)[:sizeof(Hash)]
 
     def endpoint(self) -> int:
         """Index of the endpoint that would be chosen now, -1 when the service has none that may be tried, or the route forwards nothing."""

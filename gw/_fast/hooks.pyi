@@ -137,7 +137,7 @@ class Request:
         scopes: str = "",
         claims: bytes | None = None,
     ) -> None:
-        """An authentication policy has found out who calls. `claims` is a JSON object as bytes. KeyError when there is no such consumer."""
+        """An authentication policy has found out who calls. `claims` is a JSON object as bytes, else ValueError. KeyError when there is no such consumer."""
 
     def presents(self) -> None:
         """The request carries a credential, good or bad: it is not anonymous."""

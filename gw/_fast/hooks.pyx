@@ -13,6 +13,7 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
 from gw._fast.answer cimport R_HOOK_FAILED, R_HOOK_TIMEOUT, reason_index, reason_text
+from gw._fast.claims cimport JSON_MEMBERS_MAX, Members, json_read
 from gw._fast.forward cimport client_address, edit_push
 from gw._fast.headers cimport (
     FIELD_DROP, FIELD_SPELLED, H_CONTENT_LENGTH, H_FORWARDED, H_HTTP2_SETTINGS, H_X_FORWARDED_OTHER, TOKEN, Field, Head, same_name,
@@ -316,7 +317,7 @@ cdef class Request:
         return [PyBytes_FromStringAndSize(x.path + x.match.params[i].off, x.match.params[i].len).decode("latin-1") for i in range(x.match.n_params)]
 
     def identify(self, method: str, *, consumer: str | None = None, subject: str = "", credential: str = "", groups=(), scopes: str = "", claims: bytes | None = None) -> None:
-        """An authentication policy has found out who calls. `claims` is a JSON object as bytes. KeyError when there is no such consumer."""
+        """An authentication policy has found out who calls. `claims` is a JSON object as bytes, else ValueError. KeyError when there is no such consumer."""
         _identify(self.alive(), (method, subject, credential, ",".join(groups), scopes, claims or b""), consumer)
 
     def presents(self) -> None:
@@ -419,8 +420,11 @@ cdef _identify(Exchange* x, tuple parts, consumer):
     cdef Snapshot snapshot = <Snapshot>x.snapshot.owner
     cdef int index = snapshot.consumer_index[consumer] if consumer is not None else -1
     cdef bytes method, subject, credential, groups, scopes, claims
+    cdef Members members
     cdef tuple held = tuple([part.encode() if isinstance(part, str) else part for part in parts])
     method, subject, credential, groups, scopes, claims = held
+    if claims and json_read(claims, len(claims), JSON_MEMBERS_MAX, &members) != 0:
+        raise ValueError("claims are not one JSON object")
     if who.release != NULL:
         who.release(who.held)
     Py_INCREF(held)

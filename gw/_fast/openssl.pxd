@@ -1,8 +1,9 @@
-"""The part of OpenSSL 3 that tls uses. Macros of the headers appear as functions."""
+"""The part of OpenSSL 3 that tls and keys use. Macros of the headers appear as functions."""
 from libc.stdint cimport uint64_t
 from libc.time cimport time_t, tm
 
 cdef extern from "openssl/crypto.h" nogil:
+    int CRYPTO_memcmp(const void* a, const void* b, size_t n)
     void OPENSSL_free(void* p)
 
 cdef extern from "openssl/err.h" nogil:
@@ -50,15 +51,26 @@ cdef extern from "openssl/asn1.h" nogil:
 cdef extern from "openssl/bn.h" nogil:
     ctypedef struct BIGNUM
     char* BN_bn2hex(const BIGNUM* n)
+    int BN_bn2binpad(const BIGNUM* n, unsigned char* out, int size)
     void BN_free(BIGNUM* n)
     BIGNUM* ASN1_INTEGER_to_BN(const ASN1_INTEGER* i, BIGNUM* n)
+
+cdef extern from "openssl/params.h" nogil:
+    ctypedef struct OSSL_PARAM:
+        const char* key
+    OSSL_PARAM OSSL_PARAM_construct_octet_string(const char* key, void* buf, size_t n)
+    OSSL_PARAM OSSL_PARAM_construct_utf8_string(const char* key, char* buf, size_t n)
+    OSSL_PARAM OSSL_PARAM_construct_end()
 
 cdef extern from "openssl/evp.h" nogil:
     ctypedef struct EVP_PKEY
     ctypedef struct EVP_MD
     ctypedef struct EVP_CIPHER
     ctypedef struct EVP_CIPHER_CTX
+    ctypedef struct EVP_MD_CTX
+    ctypedef struct EVP_MAC
     ctypedef struct EVP_MAC_CTX
+    ctypedef struct EVP_PKEY_CTX
     ctypedef struct ENGINE
     enum:
         EVP_MAX_MD_SIZE
@@ -69,15 +81,46 @@ cdef extern from "openssl/evp.h" nogil:
     int EVP_PKEY_get_base_id(const EVP_PKEY* k)
     int EVP_PKEY_get_bits(const EVP_PKEY* k)
     const char* EVP_PKEY_get0_type_name(const EVP_PKEY* k)
+    int EVP_PKEY_is_a(const EVP_PKEY* k, const char* name)
+    int EVP_PKEY_get_group_name(const EVP_PKEY* k, char* out, size_t cap, size_t* n)
+    int EVP_PKEY_get_bn_param(const EVP_PKEY* k, const char* name, BIGNUM** out)
     void EVP_PKEY_free(EVP_PKEY* k)
-
-cdef extern from "openssl/params.h" nogil:
-    ctypedef struct OSSL_PARAM:
-        const char* key
-    OSSL_PARAM OSSL_PARAM_construct_octet_string(const char* key, void* buf, size_t n)
-    OSSL_PARAM OSSL_PARAM_construct_utf8_string(const char* key, char* buf, size_t n)
-    OSSL_PARAM OSSL_PARAM_construct_end()
+    EVP_PKEY_CTX* EVP_PKEY_CTX_new(EVP_PKEY* k, ENGINE* e)
+    void EVP_PKEY_CTX_free(EVP_PKEY_CTX* c)
+    int EVP_PKEY_public_check(EVP_PKEY_CTX* c)
+    int EVP_PKEY_verify_init(EVP_PKEY_CTX* c)
+    int EVP_PKEY_CTX_set_signature_md(EVP_PKEY_CTX* c, const EVP_MD* t)
+    int EVP_PKEY_verify(EVP_PKEY_CTX* c, const unsigned char* signature, size_t n, const unsigned char* digest, size_t digest_n)
+    EVP_MD* EVP_MD_fetch(void* library, const char* name, const char* properties)
+    void EVP_MD_free(EVP_MD* t)
+    EVP_MD_CTX* EVP_MD_CTX_new()
+    void EVP_MD_CTX_free(EVP_MD_CTX* c)
+    int EVP_DigestInit_ex2(EVP_MD_CTX* c, const EVP_MD* t, const OSSL_PARAM* p)
+    int EVP_DigestUpdate(EVP_MD_CTX* c, const void* data, size_t n)
+    int EVP_DigestFinal_ex(EVP_MD_CTX* c, unsigned char* out, unsigned int* n)
+    int EVP_DigestVerifyInit(EVP_MD_CTX* c, EVP_PKEY_CTX** out, const EVP_MD* t, ENGINE* e, EVP_PKEY* k)
+    int EVP_DigestVerify(EVP_MD_CTX* c, const unsigned char* signature, size_t n, const unsigned char* data, size_t data_n)
+    EVP_MAC* EVP_MAC_fetch(void* library, const char* name, const char* properties)
+    void EVP_MAC_free(EVP_MAC* m)
+    EVP_MAC_CTX* EVP_MAC_CTX_new(EVP_MAC* m)
+    void EVP_MAC_CTX_free(EVP_MAC_CTX* c)
     int EVP_MAC_CTX_set_params(EVP_MAC_CTX* c, const OSSL_PARAM* p)
+    int EVP_MAC_init(EVP_MAC_CTX* c, const unsigned char* key, size_t n, const OSSL_PARAM* p)
+    int EVP_MAC_update(EVP_MAC_CTX* c, const unsigned char* data, size_t n)
+    int EVP_MAC_final(EVP_MAC_CTX* c, unsigned char* out, size_t* n, size_t cap)
+
+cdef extern from "openssl/rsa.h" nogil:
+    enum:
+        RSA_PKCS1_PADDING
+        RSA_PKCS1_PSS_PADDING
+        RSA_PSS_SALTLEN_DIGEST
+    int EVP_PKEY_CTX_set_rsa_padding(EVP_PKEY_CTX* c, int padding)
+    int EVP_PKEY_CTX_set_rsa_pss_saltlen(EVP_PKEY_CTX* c, int n)
+    int EVP_PKEY_CTX_set_rsa_mgf1_md(EVP_PKEY_CTX* c, const EVP_MD* t)
+
+cdef extern from "openssl/core_names.h" nogil:
+    const char* OSSL_PKEY_PARAM_EC_ORDER
+    const char* OSSL_MAC_PARAM_DIGEST
 
 cdef extern from "openssl/rand.h" nogil:
     int RAND_bytes(unsigned char* buf, int n)
@@ -102,6 +145,7 @@ cdef extern from "openssl/x509v3.h" nogil:
         X509_V_FLAG_PARTIAL_CHAIN
         X509_CHECK_FLAG_NEVER_CHECK_SUBJECT
         X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS
+    EVP_PKEY* d2i_PUBKEY(EVP_PKEY** k, const unsigned char** data, long n)
     void X509_free(X509* x)
     X509_NAME* X509_get_subject_name(const X509* x)
     X509_NAME* X509_get_issuer_name(const X509* x)

@@ -24,6 +24,10 @@ cdef struct Predicate:          # names and values are offsets into a text that 
 # Whether p[0 .. n_headers) hold of the header and the n_query after them of the query.
 cdef bint predicates_hold(const char* text, const Predicate* p, uint32_t n_headers, uint32_t n_query, const Target* target) noexcept nogil
 
+# Of a name or value of a query, percent-decoded and with '+' for a space: into `out`, which has room for n bytes; the bytes written.
+cdef uint32_t query_decode(const char* s, uint32_t n, char* out) noexcept nogil
+cdef bint query_equals(const char* s, uint32_t n, const char* want, uint32_t m) noexcept nogil
+
 
 cdef inline int hex_digit(char c) noexcept nogil:
     if c'0' <= c <= c'9':

@@ -28,7 +28,7 @@ cdef bint _header_holds(const char* text, const Predicate* p, const Head* head) 
     return p.op == OP_ABSENT
 
 
-cdef uint32_t _decode(const char* s, uint32_t n, char* out) noexcept nogil:
+cdef uint32_t query_decode(const char* s, uint32_t n, char* out) noexcept nogil:
     cdef uint32_t at = 0, length = 0
     while at < n:
         out[length] = c' ' if s[at] == c'+' else s[at]
@@ -40,7 +40,7 @@ cdef uint32_t _decode(const char* s, uint32_t n, char* out) noexcept nogil:
     return length
 
 
-cdef bint _decoded_equals(const char* s, uint32_t n, const char* want, uint32_t m) noexcept nogil:
+cdef bint query_equals(const char* s, uint32_t n, const char* want, uint32_t m) noexcept nogil:
     cdef uint32_t at = 0, i = 0
     cdef char c
     while at < n:
@@ -64,7 +64,7 @@ cdef bint _decoded_matches(const char* s, uint32_t n, const Program* program) no
         value = <char*>malloc(n)
         if value == NULL:
             return False
-    holds = regex_match(program, value, _decode(s, n, value))
+    holds = regex_match(program, value, query_decode(s, n, value))
     if value != short_value:
         free(value)
     return holds
@@ -81,12 +81,12 @@ cdef bint _query_holds(const char* text, const Predicate* p, const char* query, 
             end += 1
         if equals > end:
             equals = end
-        if _decoded_equals(query + at, equals - at, text + p.name, p.name_len):
+        if query_equals(query + at, equals - at, text + p.name, p.name_len):
             if p.op == OP_PRESENT or p.op == OP_ABSENT:
                 return p.op == OP_PRESENT
             equals += equals < end
             if p.op == OP_EQ:
-                return _decoded_equals(query + equals, end - equals, text + p.value, p.value_len)
+                return query_equals(query + equals, end - equals, text + p.value, p.value_len)
             return _decoded_matches(query + equals, end - equals, p.program)
         at = end + 1
     return p.op == OP_ABSENT

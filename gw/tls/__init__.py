@@ -1,4 +1,4 @@
-"""TLS as the configuration describes it: contexts for the lane, what certificates say, ticket keys."""
+"""TLS as the configuration describes it: contexts for the lane, what certificates say, ticket keys. gw.tls.jwk reads the keys of tokens."""
 
 from gw.tls.certificates import CertificateInfo, certificate_warnings, inspect
 from gw.tls.contexts import client_context, server_context

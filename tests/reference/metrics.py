@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import generate_latest
 
+from gw._fast.bucket import Limits
 from gw.errors import REASONS
 from gw.observe.metrics import BOUNDS, CLASSES, EDGES, METRICS, Observed
 
@@ -37,6 +38,12 @@ class Reference:
         for table, (used, size) in seen.segment.occupancy().items():
             yield "gw_slots_used", [table], used
             yield "gw_slots", [table], size
+        if seen.segment.limit_cells:
+            limits = Limits(seen.segment)
+            used = limits.occupancy(int(self.now * 1_000_000))
+            yield "gw_limit_cells", ["used"], used
+            yield "gw_limit_cells", ["free"], seen.segment.limit_cells - used
+            yield "gw_limit_full_total", [], limits.full
         for reason, count in zip(REASONS, seen.segment.reason_totals(), strict=False):
             if count:
                 yield "gw_responses_by_gateway_total", [reason.name], count

@@ -279,19 +279,20 @@ def monotonic_us() -> int:
 
 
 def test_processes_on_a_real_clock_admit_the_rate() -> None:
-    found, rate, burst = limits(), 50_000, 100
-    began = monotonic_us()
+    """All of it, but for what comes back while nobody asks: at most a twentieth of a second at the end."""
+    found, rate, burst = limits(), 20_000, 20_000
 
-    def work() -> list[int]:
-        passed = [0, 0, 0]
+    def work() -> tuple[list[int], int, int]:
+        passed, began, now = [0, 0, 0], monotonic_us(), 0
         for turn in range(100_000):
-            passed[turn % 3] += found.take(b"%d" % (turn % 3), rate, SECOND, burst, 1, monotonic_us()).verdict == "pass"
-        return passed
+            now = monotonic_us()
+            passed[turn % 3] += found.take(b"%d" % (turn % 3), rate, SECOND, burst, 1, now).verdict == "pass"
+        return passed, began, now
 
-    per_process = answers(*[work] * 8)
-    elapsed = monotonic_us() - began
-    for passed in map(sum, zip(*per_process, strict=True)):
-        assert burst <= passed <= burst + Fraction(rate * elapsed, SECOND)
+    parts, began, ended = zip(*answers(*[work] * 8), strict=True)
+    due = burst + Fraction(rate * (max(ended) - min(began)), SECOND)
+    for passed in map(sum, zip(*parts, strict=True)):
+        assert due - rate // 20 <= passed <= due
 
 
 class SharedClock:

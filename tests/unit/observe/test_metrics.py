@@ -150,7 +150,7 @@ def test_cells_of_limits() -> None:
     found = samples(seen)
     assert (found["gw_limit_cells", "used"], found["gw_limit_cells", "free"], found["gw_limit_full_total",]) == (31, 0, 1)
     later = render(seen, NOW + 6).decode()
-    assert 'gw_limit_cells{state="used"} 0.0' in later
+    assert 'gw_limit_cells{state="used"} 0\n' in later
     assert b"gw_limit" not in render(observed(segment=Segment(1, 8, 8)), NOW)
 
 

@@ -1,0 +1,212 @@
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.string cimport memchr, memcmp, memcpy
+
+from gw._fast.claims cimport JSON_NUMBER, JSON_OBJECT, JSON_STRING, json_find
+from gw._fast.claims cimport Value as JsonValue
+from gw._fast.forward cimport client_address
+from gw._fast.hash cimport hash_key
+from gw._fast.headers cimport Field, head_find
+from gw._fast.predicate cimport query_decode, query_equals
+
+cdef extern from "arpa/inet.h" nogil:
+    enum:
+        AF_INET
+        AF_INET6
+    int inet_pton(int family, const char* text, void* out)
+
+cdef enum:
+    VALUE_MAX = 2048            # bytes of a query value; a longer one is missing
+
+cdef const char* MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"      # IPv4 in IPv6 (RFC 4291 section 2.5.5.2)
+
+
+cdef struct Value:              # found once, or not at all, or too often
+    const char* text
+    uint32_t len
+    uint32_t times
+
+
+cdef inline void note(Value* value, const char* text, uint32_t n) noexcept nogil:
+    value.text = text
+    value.len = n
+    value.times += 1
+
+
+cdef bint add(Hash* key, const void* text, size_t n) noexcept nogil:
+    key[0] = hash_key(<const char*>text, n, key[0])
+    return True
+
+
+cdef bint add_prefix(Hash* key, uint8_t* address, uint32_t n, uint32_t bits) noexcept nogil:
+    cdef uint32_t i
+    for i in range(bits // 8, n):
+        address[i] &= <uint8_t>(0xff00 >> bits % 8) if i == bits // 8 else 0
+    return add(key, address, n)
+
+
+cdef bint add_client(Hash* key, const SelectorPart* part, Exchange* x) noexcept nogil:
+    cdef char terminated[48]
+    cdef uint8_t address[16]
+    cdef uint32_t n = 0
+    cdef const char* text = client_address(x, &n)
+    if n >= sizeof(terminated):
+        return False
+    memcpy(terminated, text, n)
+    terminated[n] = 0
+    if inet_pton(AF_INET, terminated, address) == 1:
+        return add_prefix(key, address, 4, part.bits4)
+    if inet_pton(AF_INET6, terminated, address) != 1:
+        return False
+    if memcmp(address, MAPPED, 12) == 0:
+        return add_prefix(key, address + 12, 4, part.bits4)
+    return add_prefix(key, address, 16, part.bits6)
+
+
+cdef void find_header(Value* value, const SelectorPart* part, Exchange* x) noexcept nogil:
+    cdef int index = head_find(&x.head, part.name, part.name_len, 0)
+    while index >= 0:
+        note(value, x.head.base + x.head.fields[index].value, x.head.fields[index].value_len)
+        index = head_find(&x.head, part.name, part.name_len, index + 1)
+
+
+cdef inline uint32_t until(const char* text, uint32_t at, uint32_t end, char mark) noexcept nogil:
+    cdef const char* found = <const char*>memchr(text + at, mark, end - at)
+    return end if found == NULL else <uint32_t>(found - text)
+
+
+cdef inline uint32_t trimmed(const char* text, uint32_t at, uint32_t end) noexcept nogil:
+    while end > at and (text[end - 1] == c" " or text[end - 1] == c"\t"):
+        end -= 1
+    return end - at
+
+
+cdef void find_in_cookies(Value* value, const SelectorPart* part, const char* text, uint32_t n) noexcept nogil:
+    """RFC 6265 section 4.2.1: name=value pairs, each after `; ` but for the first."""
+    cdef uint32_t at = 0, end, equals
+    while at < n:
+        end = until(text, at, n, c";")
+        while at < end and (text[at] == c" " or text[at] == c"\t"):
+            at += 1
+        equals = until(text, at, end, c"=")
+        if equals < end and equals - at == part.name_len and memcmp(text + at, part.name, part.name_len) == 0:
+            note(value, text + equals + 1, trimmed(text, equals + 1, end))
+        at = end + 1
+
+
+cdef void find_cookie(Value* value, const SelectorPart* part, Exchange* x) noexcept nogil:
+    cdef int index = head_find(&x.head, b"cookie", 6, 0)
+    cdef const Field* field
+    while index >= 0:
+        field = &x.head.fields[index]
+        find_in_cookies(value, part, x.head.base + field.value, field.value_len)
+        index = head_find(&x.head, b"cookie", 6, index + 1)
+
+
+cdef void find_claim(Value* value, const SelectorPart* part, Exchange* x) noexcept nogil:
+    """A string or a number, as written."""
+    cdef JsonValue claims, found
+    claims.p = x.identity.claims
+    claims.n = x.identity.claims_len
+    claims.type = JSON_OBJECT
+    json_find(&claims, part.name, part.name_len, &found)
+    if found.type == JSON_STRING or found.type == JSON_NUMBER:
+        note(value, found.p, found.n)
+
+
+cdef bint add_query(Hash* key, const SelectorPart* part, const char* query, uint32_t n) noexcept nogil:
+    cdef char decoded[VALUE_MAX]
+    cdef uint32_t at = 0, end, equals
+    cdef Value value = Value(NULL, 0, 0)
+    while at < n:
+        end = until(query, at, n, c"&")
+        equals = until(query, at, end, c"=")
+        if query_equals(query + at, equals - at, part.name, part.name_len):
+            note(&value, query + min(equals + 1, end), end - min(equals + 1, end))
+        at = end + 1
+    if value.times != 1 or value.len > VALUE_MAX:
+        return False
+    return add(key, decoded, query_decode(value.text, value.len, decoded))
+
+
+cdef bint add_part(Hash* key, const SelectorPart* part, Exchange* x) noexcept nogil:
+    cdef Value value = Value(NULL, 0, 0)
+    if part.kind == KEY_IP:
+        return add_client(key, part, x)
+    if part.kind == KEY_QUERY:
+        return add_query(key, part, x.head.base + x.query.off, x.query.len)
+    if part.kind == KEY_HEADER:
+        find_header(&value, part, x)
+    elif part.kind == KEY_COOKIE:
+        find_cookie(&value, part, x)
+    elif part.kind == KEY_ROUTE:
+        note(&value, x.plan.name, x.plan.name_len)
+    elif part.kind == KEY_SERVICE and x.plan.service != NULL:
+        note(&value, x.plan.service.name, x.plan.service.name_len)
+    elif part.kind == KEY_HOST and x.host_len:
+        note(&value, x.host, x.host_len)
+    elif part.kind == KEY_PATH and x.path_len:
+        note(&value, x.path, x.path_len)
+    elif part.kind == KEY_CONSUMER and x.identity.consumer != NULL:
+        note(&value, x.identity.consumer.name, x.identity.consumer.name_len)
+    elif part.kind == KEY_CREDENTIAL and x.identity.credential_len:
+        note(&value, x.identity.credential, x.identity.credential_len)
+    elif part.kind == KEY_CLAIM and x.identity.claims != NULL:
+        find_claim(&value, part, x)
+    return value.times == 1 and add(key, value.text, value.len)
+
+
+cdef bint selector_key(const SelectorPart* parts, uint32_t n, Exchange* x, Hash seed, Hash* key) noexcept nogil:
+    cdef uint32_t i
+    cdef bint whole = True
+    key[0] = seed
+    for i in range(n):
+        if not add_part(key, parts + i, x):
+            key.lo = ~key.lo                # so that an absent value is not an empty one
+            add(key, b"", 0)
+            whole = False
+    return whole
+
+
+# Python
+
+ALONE = {"route": KEY_ROUTE, "service": KEY_SERVICE, "host": KEY_HOST, "path": KEY_PATH, "consumer": KEY_CONSUMER, "credential": KEY_CREDENTIAL}
+NAMED = {"header": KEY_HEADER, "cookie": KEY_COOKIE, "query": KEY_QUERY, "claim": KEY_CLAIM}
+
+
+cdef tuple prefixes(str text):
+    kind, slash, bits = text.partition("/")
+    if kind == "ip" and not slash:
+        return 32, 64
+    if kind == "ip" and bits.isascii() and bits.isdigit() and 1 <= int(bits) <= 128:
+        return (int(bits), 64) if int(bits) <= 32 else (32, int(bits))
+    raise ValueError(f"'{text}' is nothing a limit can count by; expected ip, ip/PREFIX from 1 to 128, {', '.join(ALONE)}, {', '.join(f'{name}:NAME' for name in NAMED)}")
+
+
+cdef bytes parse(SelectorPart* part, str text):
+    """Fill the part; the name it points into."""
+    cdef bytes name = b""
+    kind, colon, rest = text.partition(":")
+    if kind in NAMED and rest:
+        name = (rest.lower() if kind == "header" else rest).encode()
+        part.kind = NAMED[kind]
+    elif kind in ALONE and not colon:
+        part.kind = ALONE[kind]
+    else:
+        part.kind = KEY_IP
+        part.bits4, part.bits6 = prefixes(text)
+    part.name = PyBytes_AS_STRING(name)
+    part.name_len = <uint32_t>len(name)
+    return name
+
+
+@cython.final
+cdef class Selector:
+    def __cinit__(self, by):
+        texts = [by] if isinstance(by, str) else by
+        if not 1 <= len(texts) <= PARTS_MAX:
+            raise ValueError(f"a limit counts by 1 to {PARTS_MAX} parts of a request, not {len(texts)}")
+        self.names = []
+        for text in texts:
+            self.names.append(parse(&self.parts[self.n], text))
+            self.n += 1

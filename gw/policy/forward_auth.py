@@ -13,6 +13,7 @@ from gw.config.units import Bounds, Duration
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Hooks, Kind, Tools
 from gw.policy.remote import Answers, Reach, Remote, Reply, Unreachable, check_url
+from gw.policy.target import target
 
 KIND: Kind = "authentication"
 NAME = "forward-auth"
@@ -92,7 +93,7 @@ class ForwardAuth:
             ("X-Forwarded-Method", request.method),
             ("X-Forwarded-Proto", request.scheme),
             ("X-Forwarded-Host", request.headers.get("host") or request.host),
-            ("X-Forwarded-Uri", _target(request)),
+            ("X-Forwarded-Uri", target(request)),
             ("X-Forwarded-For", request.client),
         ]
         taken = {name.lower() for name, _ in own}
@@ -102,7 +103,7 @@ class ForwardAuth:
         cache = self.config.cache
         if cache is None:
             return b""
-        parts = [request.method, request.scheme, request.headers.get("host") or request.host, _target(request)] if cache.request else []
+        parts = [request.method, request.scheme, request.headers.get("host") or request.host, target(request)] if cache.request else []
         parts += [repr(request.headers.get_all(name)) for name in cache.by]
         return hashlib.sha256("\n".join(parts).encode()).digest()
 
@@ -127,7 +128,3 @@ class ForwardAuth:
     def _answer(self, reply: Reply) -> dict[str, list[str]]:
         found = {name: reply.all(name.lower()) for name in self.config.answer}
         return {name: values for name, values in found.items() if values}
-
-
-def _target(request: Request) -> str:
-    return f"{request.path}?{request.query}" if request.query else request.path

@@ -18,6 +18,7 @@ from http_sf import StructuredFieldError, parse, ser
 from msgspec import Struct
 
 from gw._fast.hooks import Request
+from gw.policy.target import authority, target
 
 SIGNATURES_MAX = 4  # looked at in one request
 COMPONENTS_MAX = 64
@@ -167,17 +168,6 @@ def _query_parameter(query: str, parameters: dict[str, Any]) -> str:
 
 def _form(text: str) -> str:
     return quote(text, safe="*").replace("~", "%7E")
-
-
-def authority(request: Request) -> str:
-    """Host and port in lower case, without the port that goes without saying."""
-    written = (request.headers.get("host") or request.host).lower()
-    return written.removesuffix(":443" if request.scheme == "https" else ":80")
-
-
-def target(request: Request) -> str:
-    """Path and query; the path is the normalised one, which is the one that is routed and forwarded."""
-    return f"{request.path}?{request.query}" if request.query else request.path
 
 
 DERIVED: dict[str, Callable[[Request], str]] = {

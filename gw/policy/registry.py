@@ -16,7 +16,7 @@ from gw.config.convert import nearest
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Kind
 
-BUILTIN = ("forward-auth", "headers", "hmac", "oauth2-introspection")
+BUILTIN = ("forward-auth", "headers", "hmac", "oauth2-introspection", "oidc")
 
 
 class Policy(Struct, frozen=True):

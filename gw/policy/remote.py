@@ -142,15 +142,15 @@ class Answers(Generic[T]):
         self._kept: dict[bytes, _Kept[T]] = {}
         self._asking: dict[bytes, asyncio.Task[T]] = {}
 
-    async def ask(self, key: bytes, question: Callable[[], Awaitable[tuple[T, float]]], stale: float = 0.0) -> T:
+    async def ask(self, key: bytes, question: Callable[[], Awaitable[tuple[T, float]]], stale: float = 0.0, *, anew: bool = False) -> T:
         """What is known, or what the question brings: an answer and the seconds it may be kept. A caller that goes away does not end it for others.
 
-        Raises Unreachable as the question does, unless an answer is not older than it may be kept and `stale` seconds more.
+        `anew`: ask whatever is known. Raises Unreachable as the question does, unless an answer is not older than it may be kept and `stale` seconds more.
         """
         kept = self._kept.pop(key, None)
         if kept is not None:
             self._kept[key] = kept
-            if self.clock() < kept.fresh:
+            if self.clock() < kept.fresh and not anew:
                 return kept.value
         try:
             return await asyncio.shield(self._asked(key, question, stale))
@@ -158,10 +158,6 @@ class Answers(Generic[T]):
             if kept is None or self.clock() >= kept.stale:
                 raise
             return kept.value
-
-    def forget(self, key: bytes) -> None:
-        """The next caller asks anew."""
-        self._kept.pop(key, None)
 
     def _asked(self, key: bytes, question: Callable[[], Awaitable[tuple[T, float]]], stale: float) -> asyncio.Task[T]:
         task = self._asking.get(key)

@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import StructConfig, fields
 
 from gw.config.document import settings
+from gw.config.json_schema import settings_schema
 from gw.policy import BUILTIN, Policy, find
 
 ROOT = Path(__file__).parent.parent
@@ -53,7 +54,7 @@ def test_a_policy_refuses_what_it_does_not_know_and_describes_what_it_does(name:
         assert config.forbid_unknown_fields, struct
         assert config.frozen, struct
         assert struct.__doc__, struct
-    made = msgspec.json.schema(built_in(name).config)["$defs"]
+    made = settings_schema(built_in(name).config)["$defs"]
     assert not [f"{struct}.{key}" for struct, each in made.items() for key, setting in each["properties"].items() if not setting.get("description")]
 
 

@@ -40,9 +40,9 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
     """Where tokens are found, whom to ask about them, and what the answer must say."""
 
     endpoint: Annotated[str, Meta(description="URL of the introspection endpoint.")]
-    client_id: Annotated[str | None, Meta(min_length=1, description="This gateway's own name there, sent with `client_secret` as HTTP Basic.")] = None
-    client_secret: Annotated[str | None, Meta(min_length=1, description="Its secret: `${ENV}` or `file:`.")] = None
-    bearer: Annotated[str | None, Meta(min_length=1, description="Instead of these: a token of this gateway's own: `${ENV}` or `file:`.")] = None
+    client_id: Annotated[str | None, Meta(description="This gateway's own name there, sent with `client_secret` as HTTP Basic.")] = None
+    client_secret: Annotated[str | None, Meta(description="Its secret: `${ENV}` or `file:`.")] = None
+    bearer: Annotated[str | None, Meta(description="Instead of these: a token of this gateway's own: `${ENV}` or `file:`.")] = None
     header: Annotated[str | None, Meta(description="Field that carries the token: behind `Bearer` in `Authorization`, alone in any other. null = none.")] = "Authorization"
     cookie: Annotated[str | None, Meta(description="Cookie that carries the token.")] = None
     query: Annotated[str | None, Meta(description="Query parameter that carries the token. It stands in logs: avoid it.")] = None

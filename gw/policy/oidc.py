@@ -41,7 +41,7 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
     issuer: Annotated[str, Meta(description="URL of the provider, as its tokens write it; `/.well-known/openid-configuration` below it is read.")]
     client_id: Annotated[str, Meta(min_length=1, description="Name of this gateway there.")]
     cookie: Annotated[Cookie, Meta(description="The session.")]
-    client_secret: Annotated[str | None, Meta(min_length=1, description="Its secret: `${ENV}` or `file:`; unset for a public client, which PKCE alone protects.")] = None
+    client_secret: Annotated[str | None, Meta(description="Its secret: `${ENV}` or `file:`; unset for a public client, which PKCE alone protects.")] = None
     scopes: Annotated[list[str], Meta(description="Asked for beside `openid`; `offline_access` gives a refresh token at most providers.")] = field(default_factory=list)
     parameters: Annotated[dict[str, str], Meta(description="Further parameters of the login, such as `prompt` or `audience`.")] = field(default_factory=dict)
     algorithms: Annotated[list[str], Meta(min_length=1, description="That an id_token may be signed with; never a shared secret.")] = field(

@@ -9,8 +9,13 @@ from gw._fast.hooks import Headers
 
 def read(headers: Headers) -> list[tuple[str, str]]:
     """(name, value) of every cookie, in the order they came; names may repeat."""
-    pairs = (piece.partition("=") for field in headers.get_all("cookie") for piece in field.split(";"))
-    return [(name.strip(" \t"), value.strip(" \t")) for name, equals, value in pairs if equals]
+    return [pair for field in headers.get_all("cookie") for pair in pairs(field)]
+
+
+def pairs(field: str) -> list[tuple[str, str]]:
+    """Of one Cookie field."""
+    pieces = (piece.partition("=") for piece in field.split(";"))
+    return [(name.strip(" \t"), value.strip(" \t")) for name, equals, value in pieces if equals]
 
 
 def take_away(headers: Headers, ours: Callable[[str], bool]) -> None:

@@ -123,6 +123,7 @@ class ForwardAuth:
                 request.headers.add(name, value)
         subject = next(iter(reply.all(self.config.subject.lower())), "") if self.config.subject else ""
         if subject or not request.auth:
+            subject = subject.encode("latin-1").decode("utf-8", "replace")
             request.identify(NAME, consumer=self._subjects.get(subject), subject=subject)
 
     def _answer(self, reply: Reply) -> dict[str, list[str]]:

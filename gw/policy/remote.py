@@ -29,7 +29,7 @@ class Unreachable(GatewayError):
 
 
 class Reply(Struct, frozen=True):
-    """A whole answer. Fields are in the order they came."""
+    """A whole answer. Fields are in the order they came, octets as latin-1."""
 
     status: int
     fields: list[tuple[str, str]]
@@ -61,10 +61,12 @@ class Remote:
     async def ask(self, method: str, url: str, fields: Iterable[tuple[str, str]] = (), content: bytes | None = None) -> Reply:
         """Raises Unreachable: no connection, no answer in time, one longer than 64 KiB or in a coding that was not asked for. Redirects are not followed."""
         client = self._here()
+        sent = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]  # octets of a client's head go as they came
         try:
             async with asyncio.timeout(self.reach.timeout):
-                async with client.stream(method, url, headers=[*fields, ("Accept-Encoding", "identity")], content=content) as answer:
-                    return Reply(answer.status_code, answer.headers.multi_items(), await _whole(answer))
+                async with client.stream(method, url, headers=[*sent, (b"Accept-Encoding", b"identity")], content=content) as answer:
+                    found = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers.raw]
+                    return Reply(answer.status_code, found, await _whole(answer))
         except TimeoutError as error:
             raise Unreachable(f"{url}: no answer within {self.reach.timeout}") from error
         except httpx.HTTPError as error:
@@ -75,7 +77,9 @@ class Remote:
         if self._client is None or self._loop is not loop:
             most = self.reach.connections
             limits = httpx.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=IDLE)
-            self._client = httpx.AsyncClient(verify=self._trust, trust_env=False, follow_redirects=False, timeout=float(self.reach.timeout), limits=limits)
+            self._client = httpx.AsyncClient(
+                headers={"User-Agent": "gw"}, verify=self._trust, trust_env=False, follow_redirects=False, timeout=float(self.reach.timeout), limits=limits
+            )
             self._loop = loop
             weakref.finalize(self, _close, self._client, loop).atexit = False
         return self._client

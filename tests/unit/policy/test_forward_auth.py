@@ -26,7 +26,7 @@ def test_it_is_told_what_is_asked_for_and_nothing_else(rig: Make, origin: Origin
     answer = ask(made.port, "Authorization: secret", "X-Tenant: t", "Cookie: a=b", "X-Forwarded-Uri: /lies", path="/a/../b?c=d", method="POST", body=b"body")
     assert (answer.status, answer.told["body"]) == (200, "body")
     (asked,) = service.asked
-    assert (asked.method, asked.target, asked.body) == ("GET", "/decide", b"")
+    assert (asked.method, asked.target, asked.body, asked.fields["user-agent"]) == ("GET", "/decide", b"", "gw")
     told = {name: value for name, value in asked.fields.items() if name.startswith(("x-", "auth", "cookie"))}
     assert told == {
         "x-forwarded-method": "POST",
@@ -60,6 +60,17 @@ def test_fields_of_its_answer_reach_the_origin_and_the_clients_own_never_do(rig:
         "x-subject": ["alice"],
         "x-consumer": ["alice-and-co"],
     }
+
+
+def test_octets_beyond_ascii_pass_both_ways(rig: Make, origin: Origin, service: Service) -> None:
+    """As latin-1, which is what heads are read as here."""
+    service.answer = lambda _: Told(200, fields=(("X-User", "J\u00c3\u00bcrgen"),))
+    made = rig(behind(origin, policy(service, "copy: [X-User], subject: X-User"), more="consumers: {juergen: {subjects: [J\u00fcrgen]}}"))
+    with Client(made.port) as client:
+        client.sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nCookie: a=\xc3\xbc\xff\r\n\r\n")
+        answer = client.read()
+    assert (answer.status, answer.sent("x-user"), answer.sent("x-consumer")) == (200, ["J\u00c3\u00bcrgen"], ["juergen"])
+    assert service.asked[0].fields["cookie"] == "a=\u00c3\u00bc\u00ff"
 
 
 @pytest.mark.parametrize("status", [301, 302, 400, 401, 403, 404, 429, 500, 503])

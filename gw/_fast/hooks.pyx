@@ -21,7 +21,7 @@ from gw._fast.headers cimport (
 from gw._fast.plane cimport BY_GATEWAY, EDIT_ADD, EDIT_DEFAULT, EDIT_REMOVE, EDIT_SET, STEP_ANSWER, STEP_NEXT, STEP_PARK, Edits, Identity
 from gw._fast.snapshot cimport Snapshot
 from gw._fast.step cimport Step
-from gw._fast.stream cimport clock_us
+from gw._fast.stream cimport clock_us, reactor_wall
 from gw._fast.tls cimport Tls, tls_view
 
 cdef object _get_running_loop = asyncio.get_running_loop
@@ -304,6 +304,11 @@ cdef class Request:
         cdef uint32_t n = 0
         cdef const char* text = client_address(self.alive(), &n)
         return PyBytes_FromStringAndSize(text, n).decode("latin-1")
+
+    @property
+    def now(self) -> int:
+        """Seconds since 1970 by the lane's clock, which `gw explain` and `gw test` can set."""
+        return reactor_wall(&self.alive().lane.reactor)
 
     @property
     def route(self) -> str:

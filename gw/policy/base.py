@@ -51,6 +51,11 @@ class Tools(Struct, frozen=True):
     sources: list[tuple[Source, Callable[[bytes], None]]] = []  # filled by `follow`
     params: Sequence[str] = ()  # names of the route's path parameters, in order
 
+    @property
+    def subjects(self) -> dict[str, str]:
+        """Name of the consumer by each of its subjects."""
+        return {subject: name for name, consumer in self.consumers.items() for subject in consumer.subjects}
+
     def follow(self, source: Source, take: Callable[[bytes], None]) -> None:
         """Have `take` called with the source's data, now if there is any, and whenever it changes, in each worker, on its loop."""
         self.sources.append((source, take))

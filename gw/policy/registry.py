@@ -34,6 +34,10 @@ BUILTIN = (
     "request-id",
     "security-headers",
     "jwt",
+    "forward-auth",
+    "hmac",
+    "oauth2-introspection",
+    "oidc",
 )
 
 

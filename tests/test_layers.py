@@ -29,7 +29,7 @@ FAST = [
     # kernels
     {"headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out"},
     {"regex", "path", "shm", "x509"},
-    {"predicate", "pick", "bucket", "tls_context", "forest", "keys"},
+    {"predicate", "pick", "bucket", "tls_context", "forest", "keys", "api_keys"},
     {"losers", "jwt"},
     {"radix", "tls", "token_cache"},
     # wire
@@ -43,7 +43,7 @@ FAST = [
     {"record", "snapshot", "client"},
     {"decide", "life"},
     {"exchange"},
-    {"hooks", "identity"},
+    {"hooks", "identity", "credential"},
     {"lane"},
     {"explain"},
 ]

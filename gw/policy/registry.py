@@ -16,7 +16,7 @@ from gw.config.convert import nearest
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Kind
 
-BUILTIN = ("headers",)
+BUILTIN = ("anonymous", "api-key", "basic", "headers", "mtls")
 
 
 class Policy(Struct, frozen=True):

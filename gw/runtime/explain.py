@@ -66,6 +66,11 @@ class Engine:
         """Give everything back."""
         self._lane.close()
 
+    async def supply(self) -> None:
+        """Have every source read once, as the supervisor does for workers. Raises GatewayError when one cannot be."""
+        for source, take in self.snapshot.settings["sources"]:
+            take(await source.once())
+
     async def ask(
         self, method: str, url: str, headers: list[tuple[str, str]] | None = None, client: str = "127.0.0.1", wall: float | None = None, now: float | None = None
     ) -> Decision:
@@ -116,10 +121,15 @@ async def _steps(asked: Inquiry) -> list[Verdict]:
 
 
 def decide(snapshot: Snapshot, segment: Segment, method: str, url: str, headers: list[tuple[str, str]] | None = None, client: str = "127.0.0.1") -> Decision:
-    """Ask the snapshot once. Raises ValueError for what is no head at all."""
+    """Supply the snapshot and ask it once. Raises ValueError for what is no head at all, GatewayError for a source that cannot be read."""
     engine = Engine(snapshot, segment)
+
+    async def answer() -> Decision:
+        await engine.supply()
+        return await engine.ask(method, url, headers, client)
+
     try:
-        return asyncio.run(engine.ask(method, url, headers, client))
+        return asyncio.run(answer())
     finally:
         engine.close()
 

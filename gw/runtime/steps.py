@@ -49,6 +49,8 @@ class StepBuilder:
         self.folders = [base / folder for folder in config.modules]
         self.found: dict[str, Policy] = {}
         self.sources: list[tuple[Source, Callable[[bytes], None]]] = []
+        self.store = base / config.store.file if config.store else None
+        self.made: dict[str, Any] = {}
         self.authenticates = any(self._kind(each) == "authentication" for each in self._all())
 
     @property
@@ -127,7 +129,7 @@ class StepBuilder:
     def _step(self, written: WrittenPolicy, route: str, service: str) -> Step:
         policy = self._find(written)
         config = convert(written.config, policy.config, written.pointer)
-        tools = Tools(route, written.pointer, service, self.base, self.segment, self.config.consumers, self.sources)
+        tools = Tools(route, written.pointer, service, self.base, self.segment, self.config.consumers, self.sources, self.store, self.made)
         built = self._built(policy, config, tools)
         if isinstance(built, Step):
             return built

@@ -195,6 +195,7 @@ cdef void _settle_body(Exchange* x) noexcept nogil:
     while not x.up.fault:
         code = swallow_up(x, buf.data + buf.start, next_piece(buf), &used)
         buf.start += used
+        x.bytes_in = x.up.seen
         if code == RELAY_DONE:
             x.flags |= X_DONE_UP
             return

@@ -18,7 +18,7 @@ FRAMING = {"connection", "content-length", "host", "keep-alive", "proxy-connecti
 
 
 class Edits(Struct, forbid_unknown_fields=True, frozen=True):
-    """Edits of one head. Removing comes first."""
+    """Edits of one head, in this order. Names are equal in any case, and `_` is the same as `-`."""
 
     remove: Annotated[list[str], Meta(description="Names of fields to take away, in every spelling.")] = field(default_factory=list)
     set: Annotated[dict[str, str], Meta(description="Fields to have exactly once, with this value.")] = field(default_factory=dict)
@@ -29,13 +29,13 @@ class Edits(Struct, forbid_unknown_fields=True, frozen=True):
 class Config(Struct, forbid_unknown_fields=True, frozen=True):
     """Edits of the request's head, towards the origin, and of the answer's head, towards the client (gw's own answers included)."""
 
-    request: Edits = field(default_factory=Edits)
-    response: Edits = field(default_factory=Edits)
+    request: Annotated[Edits, Meta(description="Of what goes to the origin.")] = field(default_factory=Edits)
+    response: Annotated[Edits, Meta(description="Of what goes to the client.")] = field(default_factory=Edits)
 
 
 def build(config: Config, tools: Tools) -> HeaderStep:
     """A compiled step; raises ConfigError for names and values that cannot stand in a head."""
-    problems = [*_flaws(config.request, f"{tools.pointer}.request"), *_flaws(config.response, f"{tools.pointer}.response")]
+    problems = [*_flaws(config.request, f"{tools.pointer}.request", FRAMING), *_flaws(config.response, f"{tools.pointer}.response", FRAMING | {"date"})]
     if problems:
         raise ConfigError(problems)
     return HeaderStep("headers", _listed(config.request), _listed(config.response))
@@ -50,14 +50,14 @@ def _listed(edits: Edits) -> list[tuple[str, str, str]]:
     ]
 
 
-def _flaws(edits: Edits, pointer: str) -> Iterator[Problem]:
+def _flaws(edits: Edits, pointer: str, framing: set[str]) -> Iterator[Problem]:
     places = [(name, "", join(f"{pointer}.remove", index)) for index, name in enumerate(edits.remove)]
     for verb, fields in (("set", edits.set), ("add", edits.add), ("default", edits.default)):
         places += [(name, value, join(f"{pointer}.{verb}", name)) for name, value in fields.items()]
     for name, value, place in places:
         if not is_token(name):
             yield Problem(message=f"'{name}' is not a field name", pointer=place, hint="letters, digits and !#$%&'*+-.^_`|~ (RFC 9110 section 5.1)")
-        elif name.lower() in FRAMING:
+        elif name.lower().replace("_", "-") in framing:
             yield Problem(message=f"'{name}' frames or routes the message and cannot be edited", pointer=place, hint="the route's `host` sets Host; gw writes the others itself")
         elif not is_field_value(value):
             yield Problem(message=f"the value of '{name}' holds a control character", pointer=place)

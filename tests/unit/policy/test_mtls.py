@@ -80,7 +80,14 @@ def client(tmp_path: Path, certs: SimpleNamespace) -> Iterator[Callable[..., Cli
 
 @pytest.mark.parametrize(
     ("who", "certificate"),
-    [("alice", "CN=Alice"), ("alice", "DNS:alice.example"), ("alice", "URI:spiffe://test/alice"), ("bob", "CN=Bob, the builder"), ("bob", "email:bob@example.org"), ("carol", "CN=carol")],
+    [
+        ("alice", "CN=Alice"),
+        ("alice", "DNS:alice.example"),
+        ("alice", "URI:spiffe://test/alice"),
+        ("bob", "CN=Bob, the builder"),
+        ("bob", "email:bob@example.org"),
+        ("carol", "CN=carol"),
+    ],
 )
 def test_each_kind_of_name_says_who_calls(client: Callable[..., Client], certs: SimpleNamespace, who: str, certificate: str) -> None:
     asking = client("{}", getattr(certs, who), f"{{nobody: {{certificates: ['CN=nobody']}}, {who}: {{groups: [staff], certificates: ['{certificate}']}}}}")

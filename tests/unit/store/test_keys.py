@@ -96,7 +96,7 @@ def test_only_keys_that_are_there_can_be_revoked_and_only_once(keys: Keys) -> No
     for act in (keys.revoke, lambda name: keys.rotate(name, 0)):
         with pytest.raises(GatewayError, match=f"key '{key.id}' is already revoked"):
             act(key.id)
-        with pytest.raises(GatewayError, match="no key 'x' in .*gw.db. `gw keys list` shows them"):
+        with pytest.raises(GatewayError, match=r"no key 'x' in .*gw\.db\. `gw keys list` shows them"):
             act("x")
     assert len(keys.all()) == 1
 

@@ -45,6 +45,6 @@ def test_step(benchmark: Callable[..., Any], count: int) -> None:
     """The policy `api-key` on one parsed head, the key taken out of it."""
     keys = ApiKeys()
     keys.fill([part(texts(count))], whole=True)
-    step = ApiKeyStep("api-key", [("header", "X-API-Key")], keys, b"", True)
+    step = ApiKeyStep("api-key", [("header", "X-API-Key")], keys, b"", hide=True)
     head = b"GET /x?a=1 HTTP/1.1\r\nHost: h.example\r\nUser-Agent: wrk\r\nAccept: */*\r\nX-API-Key: " + texts(count)[count // 2] + b"\r\n\r\n"
     assert benchmark(step._repeat, head, TIMES) == TIMES

@@ -226,7 +226,7 @@ cdef class ApiKeyStep(Step):
     cdef list held              # owns the text of the rule
     cdef str where
 
-    def __init__(self, name: str, places: list, keys: ApiKeys, challenge: bytes, hide: bool) -> None:
+    def __init__(self, name: str, places: list, keys: ApiKeys, challenge: bytes, *, hide: bool) -> None:
         cdef bytes text
         cdef uint32_t i
         Step.__init__(self, name)

@@ -45,7 +45,7 @@ def build(config: Config, tools: Tools) -> ApiKeyStep:
     places = [(kind, name) for kind, _, name in (text.partition(":") for text in config.look_in)]
     schemes = dict.fromkeys(name if kind == "authorization" else "ApiKey" for kind, name in places)
     challenge = "".join(f'WWW-Authenticate: {scheme} realm="{config.realm}"\r\n' for scheme in schemes)
-    return ApiKeyStep(NAME, places, tools.once(NAME, lambda: _keys(tools)), challenge.encode(), config.hide_credential)
+    return ApiKeyStep(NAME, places, tools.once(NAME, lambda: _keys(tools)), challenge.encode(), hide=config.hide_credential)
 
 
 def _keys(tools: Tools) -> ApiKeys:

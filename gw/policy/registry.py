@@ -38,6 +38,10 @@ BUILTIN = (
     "hmac",
     "oauth2-introspection",
     "oidc",
+    "anonymous",
+    "api-key",
+    "basic",
+    "mtls",
 )
 
 

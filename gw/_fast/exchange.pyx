@@ -22,8 +22,8 @@ from gw._fast.life cimport answer_own, answer_plan, client_gone, drop_origin, ex
 from gw._fast.out cimport Out, out_init
 from gw._fast.pick cimport pick, pick_bit
 from gw._fast.plane cimport (
-    ACT_FORWARD, BY_CLIENT, BY_ORIGIN, C_BUSY, C_FLUSH, C_HANDSHAKE, C_HEAD, C_IDLE, C_LINGER, C_PROXY, O_BUSY, O_CONNECT, O_HANDSHAKE, STEP_ANSWER, STEP_PARK, X_ANSWERED,
-    X_CLOSE, X_DONE_UP, X_FRESH, X_HEAD_REQUEST, X_HEAD_TIMED, X_IDEMPOTENT, X_PARKED, X_PARKED_DOWN, X_RESPONDING, X_SENT, X_TUNNEL, X_UPGRADE, X_UP_BROKEN, X_UP_DROPPED,
+    ACT_FORWARD, BY_CLIENT, BY_ORIGIN, C_BUSY, C_FLUSH, C_HANDSHAKE, C_HEAD, C_IDLE, C_LINGER, C_PROXY, O_BUSY, O_CONNECT, O_HANDSHAKE, STEP_ANSWER, STEP_NEXT, STEP_PARK,
+    X_ANSWERED, X_CLOSE, X_DONE_UP, X_FRESH, X_HEAD_REQUEST, X_HEAD_TIMED, X_IDEMPOTENT, X_PARKED, X_PARKED_DOWN, X_RESPONDING, X_SENT, X_TUNNEL, X_UPGRADE, X_UP_BROKEN, X_UP_DROPPED,
     LaneState, Plan, Pool, Service, SnapshotState, StepCall,
 )
 from gw._fast.pool cimport POOL_FULL, POOL_NO_ADDRESS, pool_handshake, pool_open, pool_take
@@ -215,7 +215,7 @@ cdef void _run_steps(Exchange* x) noexcept nogil:
         if verdict == STEP_PARK:
             x.parked_at = call
             x.flags |= X_PARKED
-            timer_set(&x.client.reactor.wheel, &x.client.timer, x.lane.reactor.now_ms + x.snapshot.hook_ms)
+            timer_set(&x.client.reactor.wheel, &x.client.timer, x.lane.reactor.now_ms + (x.wait_ms if x.wait_ms else x.snapshot.hook_ms))
             return
         if not step_goes_on(x, call, verdict):
             answer_own(x)
@@ -664,7 +664,7 @@ cdef void _origin_lost(Exchange* x, uint8_t reason) noexcept nogil:
 
 cdef void client_timeout(Conn* client, uint32_t events) noexcept nogil:
     cdef Exchange* x = <Exchange*>client.exchange
-    (<LaneState*>client.reactor.lane).stats.timeouts += 1
+    (<LaneState*>client.reactor.lane).stats.timeouts += x == NULL or not x.wait_ms
     if x == NULL:
         client_close(client)
     elif client.state == C_HEAD:
@@ -676,6 +676,9 @@ cdef void client_timeout(Conn* client, uint32_t events) noexcept nogil:
         client.inbuf.start = client.inbuf.end
         client.lingers = 1
         refuse(x, R_HEAD_TIMEOUT)
+    elif x.flags & X_PARKED and x.wait_ms:
+        x.wait_ms = 0
+        exchange_resume(x, STEP_NEXT)
     elif x.flags & X_PARKED:
         refuse(x, R_HOOK_TIMEOUT)
     elif client.out != NULL:

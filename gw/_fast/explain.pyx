@@ -19,7 +19,7 @@ from gw._fast.pick cimport pick
 from gw._fast.plane cimport ACT_FORWARD, ACT_REDIRECT, BY_GATEWAY, STEP_NEXT, STEP_PARK, X_DONE_UP, Exchange, Identity, StepCall
 from gw._fast.selector cimport Selector, selector_key
 from gw._fast.slab cimport buf_give
-from gw._fast.step cimport Step
+from gw._fast.step cimport Step, holds_end
 from gw._fast.stream cimport CONN_CLIENT, CONN_ORIGIN, TX_SIZE, Conn, clock_us
 
 cdef enum: WAITING = -2
@@ -74,6 +74,7 @@ cdef class Inquiry:
 
     def __dealloc__(self):
         if self.x != NULL:
+            holds_end(self.x)
             if self.x.identity.release != NULL:
                 self.x.identity.release(self.x.identity.held)
             if self.x.view != NULL or self.x.parked != NULL:
@@ -84,6 +85,7 @@ cdef class Inquiry:
                 self.x.snapshot.users -= 1
             free(self.x.origin_edits.items)
             free(self.x.client_edits.items)
+            free(self.x.holds.items)
             free(self.x.arena)
         free(self.x)
         free(self.client)
@@ -140,6 +142,9 @@ cdef class Inquiry:
         cdef str word = "pass"
         cdef str told = step.told(self.x, self.verdict)
         cdef str reason = self.reason()
+        if self.verdict == STEP_PARK and self.x.wait_ms:
+            self.x.wait_ms = 0
+            self.verdict = STEP_NEXT    # it would only wait
         if self.verdict == STEP_PARK:
             self.verdict = WAITING
             return {"verdict": "waits", "told": told, "reason": ""}

@@ -21,7 +21,40 @@ cdef extern from "arpa/inet.h" nogil:
         AF_INET6
     int inet_pton(int family, const char* text, void* out)
 
-cdef enum: EDITS_FIRST = 8
+cdef enum:
+    EDITS_FIRST = 8
+    ARENA_FIRST = 512
+
+
+cdef char* text_room(Exchange* x, uint32_t n) noexcept nogil:
+    cdef char* grown
+    cdef uint32_t cap = x.arena_cap
+    while cap < x.arena_used + n:
+        cap = cap * 2 if cap else ARENA_FIRST
+    if cap != x.arena_cap:
+        grown = <char*>realloc(x.arena, cap)
+        if grown == NULL:
+            return NULL
+        _move(&x.origin_edits, x.arena, x.arena_used, grown)
+        _move(&x.client_edits, x.arena, x.arena_used, grown)
+        x.own.fields = _moved(x.own.fields, x.arena, x.arena_used, grown)
+        x.own.body = _moved(x.own.body, x.arena, x.arena_used, grown)
+        x.arena = grown
+        x.arena_cap = cap
+    grown = x.arena + x.arena_used
+    x.arena_used += n
+    return grown
+
+
+cdef inline const char* _moved(const char* text, const char* start, uint32_t n, const char* to) noexcept nogil:
+    return to + (text - start) if start <= text < start + n else text
+
+
+cdef void _move(Edits* edits, const char* start, uint32_t n, const char* to) noexcept nogil:
+    cdef uint32_t i
+    for i in range(edits.n):
+        edits.items[i].name = _moved(edits.items[i].name, start, n, to)
+        edits.items[i].value = _moved(edits.items[i].value, start, n, to)
 
 
 cdef bint edit_push(Edits* edits, uint8_t op, const char* name, uint32_t name_len, const char* value, uint32_t value_len) noexcept nogil:

@@ -9,12 +9,11 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
 from gw._fast.answer cimport R_HOOK_FAILED, R_HOOK_TIMEOUT, reason_index, reason_text
 from gw._fast.claims cimport JSON_MEMBERS_MAX, Members, json_read
-from gw._fast.forward cimport client_address, edit_push
+from gw._fast.forward cimport client_address, edit_push, text_room
 from gw._fast.headers cimport (
     FIELD_DROP, FIELD_SPELLED, H_CONTENT_LENGTH, H_FORWARDED, H_HTTP2_SETTINGS, H_X_FORWARDED_OTHER, TOKEN, Field, Head, same_name,
 )
@@ -27,7 +26,6 @@ from gw._fast.tls cimport Tls, tls_view
 cdef object _get_running_loop = asyncio.get_running_loop
 cdef frozenset FRAMING = frozenset(("connection", "content-length", "transfer-encoding", "host", "upgrade", "keep-alive", "te", "trailer", "proxy-connection", "date"))
 cdef enum:
-    ARENA_FIRST = 512
     ANSWER_MAX = 196608         # an answer of our own leaves in one piece: this much of it, and our own fields, fit reactor.tx
 
 
@@ -177,39 +175,12 @@ cdef bint _same(bytes a, str b):
 
 
 cdef const char* _keep(Exchange* x, bytes text) except NULL:
-    """A copy in the exchange's arena, which is one block: it may only grow while nothing points into it."""
-    cdef uint32_t n = len(text)
-    cdef char* grown
-    cdef char* at
-    cdef uint32_t cap = x.arena_cap
-    while cap < x.arena_used + n + 1:
-        cap = cap * 2 if cap else ARENA_FIRST
-    if cap != x.arena_cap:
-        grown = <char*>realloc(x.arena, cap)
-        if grown == NULL:
-            raise MemoryError
-        _move(&x.origin_edits, x.arena, x.arena_used, grown)
-        _move(&x.client_edits, x.arena, x.arena_used, grown)
-        x.own.fields = _moved(x.own.fields, x.arena, x.arena_used, grown)
-        x.own.body = _moved(x.own.body, x.arena, x.arena_used, grown)
-        x.arena = grown
-        x.arena_cap = cap
-    at = x.arena + x.arena_used
-    memcpy(at, PyBytes_AS_STRING(text), n)
-    at[n] = 0
-    x.arena_used += n + 1
+    """A copy in the exchange's arena."""
+    cdef char* at = text_room(x, <uint32_t>len(text) + 1)
+    if at == NULL:
+        raise MemoryError
+    memcpy(at, PyBytes_AS_STRING(text), len(text) + 1)
     return at
-
-
-cdef inline const char* _moved(const char* text, const char* start, uint32_t n, const char* to) noexcept nogil:
-    return to + (text - start) if start <= text < start + n else text
-
-
-cdef void _move(Edits* edits, const char* start, uint32_t n, const char* to) noexcept nogil:
-    cdef uint32_t i
-    for i in range(edits.n):
-        edits.items[i].name = _moved(edits.items[i].name, start, n, to)
-        edits.items[i].value = _moved(edits.items[i].value, start, n, to)
 
 
 cdef bytes _checked_name(str name):

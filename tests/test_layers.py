@@ -41,9 +41,9 @@ FAST = [
     {"forward", "pool"},
     {"step", "answer", "relay", "tunnel", "selector"},
     {"record", "snapshot", "client"},
-    {"decide", "life"},
+    {"decide", "life", "limit"},
     {"exchange"},
-    {"hooks", "identity"},
+    {"hooks", "identity", "inflight", "rate"},
     {"lane"},
     {"explain"},
 ]

@@ -16,7 +16,7 @@ from gw.config.convert import nearest
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Kind
 
-BUILTIN = ("headers",)
+BUILTIN = ("concurrency", "headers", "rate-limit", "throttle")
 
 
 class Policy(Struct, frozen=True):

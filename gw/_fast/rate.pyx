@@ -113,7 +113,9 @@ cdef class RateStep(LimitStep):
 
 @cython.final
 cdef class ThrottleStep(LimitStep):
-    def __init__(self, name: str, Segment segment not None, by: list, *, identity: bytes, missing: str, closed: bool, dry: bool, rate: int, per_us: int, burst: int, places: int) -> None:
+    def __init__(
+        self, name: str, Segment segment not None, by: list, *, identity: bytes, missing: str, closed: bool, dry: bool, rate: int, per_us: int, burst: int, places: int
+    ) -> None:
         LimitStep.__init__(self, name, segment, by)
         self._count(&self.queue.limit, identity, missing, closed, dry)
         window_init(&self.queue.window, rate, per_us, burst + places, self.queue.limit.seed)

@@ -43,7 +43,7 @@ FAST = [
     {"record", "snapshot", "client"},
     {"decide", "life", "limit"},
     {"exchange"},
-    {"hooks", "identity", "inflight", "rate"},
+    {"hooks", "identity", "inflight", "rate", "shed"},
     {"lane"},
     {"explain"},
 ]

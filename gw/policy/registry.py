@@ -16,7 +16,7 @@ from gw.config.convert import nearest
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Kind
 
-BUILTIN = ("concurrency", "headers", "rate-limit", "throttle")
+BUILTIN = ("concurrency", "headers", "load-shed", "rate-limit", "throttle")
 
 
 class Policy(Struct, frozen=True):

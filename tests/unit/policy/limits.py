@@ -91,10 +91,10 @@ def serving(folder: Path, policies: str, more: str = "") -> Iterator[tuple[Rig, 
         origin.close()
 
 
-def problem(folder: Path, policy: str, *, cells: int = 1024, process: str = "") -> tuple[str, str, str]:
-    """Message, pointer below the policy, and hint of the one problem a policy has."""
+def problem(folder: Path, policy: str = "", *, config: str = "", cells: int = 1024) -> tuple[str, str, str]:
+    """Message, pointer below the policy, and hint of the one problem that the first policy of the first route has."""
     try:
-        with asking(folder, config=f"{OWN.format(policy)}\n{process}", cells=cells):
+        with asking(folder, policy, config=config, cells=cells):
             raise AssertionError("it was accepted")
     except ConfigError as error:
         (found,) = error.problems

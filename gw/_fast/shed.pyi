@@ -1,5 +1,6 @@
 """Adaptive concurrency: how many exchanges a service takes before they only wait in it, learnt from its latencies; who is turned away first beyond that."""
 
+from collections.abc import Mapping
 from typing import Final, final
 
 from gw._fast.step import Step
@@ -42,4 +43,4 @@ class ShedStep(Step):
     ValueError for a priority or part that is none, and for more than 64 values.
     """
 
-    def __init__(self, name: str, shedder: Shedder, *, priority: str, by: str | None, priorities: dict[str, str], dry: bool) -> None: ...
+    def __init__(self, name: str, shedder: Shedder, *, priority: str, by: str | None, priorities: Mapping[str, str], dry: bool) -> None: ...

@@ -25,7 +25,7 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
     least: Annotated[int, Meta(ge=1, le=100_000, description="Requests in flight in a worker that are always let through.")] = 4
     most: Annotated[int, Meta(ge=1, le=100_000, description="Requests in flight in a worker beyond which all are shed.")] = 1000
     tolerance: Annotated[float, Meta(ge=1.1, le=10, description="Times its latency without load that a service may need before less is sent to it.")] = 1.5
-    priority: Annotated[Priority, Meta(description="Of requests that `priorities` does not name. Lower ones are shed first, at 60, 80, 95 and 100 % of the learnt number.")] = "normal"
+    priority: Annotated[Priority, Meta(description="Of requests that `priorities` does not name. From the lowest up they may fill 60, 80, 95 and 100 % of the number.")] = "normal"
     by: Annotated[str | None, Meta(description="Part of the request that says its priority, as in `rate-limit`: `header:NAME`, `claim:NAME`, `consumer` ...")] = None
     priorities: Annotated[dict[str, Priority], Meta(description="Value of that part -> priority, at most 64.")] = field(default_factory=dict)
     dry_run: DryRun = False

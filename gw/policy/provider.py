@@ -97,7 +97,7 @@ class Provider:
         """Of an id_token (OpenID Connect Core 1.0 section 3.1.3.7). Raises Refused, Unreachable."""
         known = await self._read()
         found = self._checked(known, token)
-        if found in ("unknown-kid", "no-kid", "signature") and time.monotonic() - known.at >= AGAIN:
+        if found in ("unknown-kid", "no-kid", "signature") and self._known.clock() - known.at >= AGAIN:
             found = self._checked(await self._read(anew=True), token)
         if isinstance(found, str):
             raise Refused(f"the id_token is refused: {found}")
@@ -112,7 +112,7 @@ class Provider:
 
     def _checked(self, known: Known, token: str) -> dict[str, Any] | str:
         rules = {"issuers": [self.issuer], "audiences": [self.client_id], "required": ["sub", "iat"], "leeway": self._leeway, "max_bytes": TOKEN_MAX}
-        return check(known.keys, rules, token.encode("utf-8", "replace"), int(self.wall()))
+        return check(known.keys, rules, token.encode(), int(self.wall()))
 
     async def _read(self, *, anew: bool = False) -> Known:
         return await self._known.ask(b"", self._question, STALE, anew=anew)
@@ -129,7 +129,7 @@ class Provider:
             keys = KeySet(read_keys(await self._got(document.jwks_uri), what=document.jwks_uri, algorithms=self._algorithms).keys)
         except ValueError as error:
             raise Unreachable(str(error)) from error
-        return Known(document, keys, time.monotonic()), FRESH
+        return Known(document, keys, self._known.clock()), FRESH
 
     async def _got(self, url: str) -> bytes:
         return _good(await self._remote.ask("GET", url, [("Accept", "application/json")]), url)

@@ -67,10 +67,10 @@ def build(config: Config, tools: Tools) -> Hooks:
     problems = [Problem(message=message, pointer=f"{tools.pointer}.{key}", hint=hint) for key, message, hint in _flaws(config)]
     if problems:
         raise ConfigError(problems)
-    remote = Remote(config.reach, tools.base, f"{tools.pointer}.reach.ca")
+    remote = Remote("oidc", config.reach, tools.base, f"{tools.pointer}.reach.ca")
     provider = Provider(remote, config.issuer, config.client_id, config.client_secret, config.algorithms, round(config.leeway))
     login = Login(config, provider, tools.subjects)
-    return Hooks(request=login.request, response=login.response)
+    return Hooks(request=login.request, response=login.response, attached=remote.attach)
 
 
 def _flaws(config: Config) -> list[tuple[str, str, str]]:

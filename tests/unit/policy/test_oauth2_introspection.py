@@ -152,6 +152,18 @@ def test_an_answer_that_cannot_be_used_decides_nothing(rig: Make, origin: Origin
     assert (answer.status, answer.told["reason"]) == (503, "decision-unavailable")
     assert len(service.asked) == 1
     assert origin.paths == []
+    (event,) = made.said("policy-unreachable")
+    assert (event["policy"], event["times"], service.url in event["error"]) == ("oauth2-introspection", 1, True)
+
+
+def test_a_server_that_is_down_is_told_seldom(rig: Make, origin: Origin, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("gw.policy.remote.Remote.__init__.__defaults__", (lambda: now[0],))
+    service.answer = lambda _: Told(500)
+    made = rig(behind(origin, policy(service)))
+    for now[0] in (0.0, 1.0, 9.9, 10.0):
+        assert ask(made.port, "Authorization: Bearer good").status == 503
+    assert [event["times"] for event in made.said("policy-unreachable")] == [1, 3]
 
 
 def test_a_server_that_does_not_answer_in_time(rig: Make, origin: Origin, service: Service) -> None:

@@ -180,9 +180,16 @@ class Request:
 class PythonStep(Step):
     """Calls a policy's hooks. An `async def` hook parks its exchange until it is done, at most `process.hook_timeout`; TypeError when `done` is one."""
 
-    def __init__(self, name: str, request: Callable[..., Any] | None = None, response: Callable[..., Any] | None = None, done: Callable[..., Any] | None = None) -> None: ...
+    def __init__(
+        self,
+        name: str,
+        request: Callable[..., Any] | None = None,
+        response: Callable[..., Any] | None = None,
+        done: Callable[..., Any] | None = None,
+        attached: Callable[[Callable[[str, dict[str, Any]], None]], None] | None = None,
+    ) -> None: ...
     def attach(self, report: Callable[[str, dict[str, Any]], None]) -> None:
-        """Where failures go: the events `hook-failed`, `hook-slow` and `hook-timeout`."""
+        """Where failures go: the events `hook-failed`, `hook-slow` and `hook-timeout`. `attached` is told too."""
 
 @final
 class Parked:

@@ -444,13 +444,15 @@ cdef class PythonStep(Step):
     cdef object on_request
     cdef object on_response
     cdef object on_done
+    cdef object attached
     cdef object report
     cdef bint request_async
     cdef bint response_async
 
-    def __init__(self, name: str, request=None, response=None, done=None) -> None:
+    def __init__(self, name: str, request=None, response=None, done=None, attached=None) -> None:
         Step.__init__(self, name)
         self.python = True
+        self.attached = attached
         self.on_request = request
         self.on_response = response
         self.on_done = done
@@ -469,6 +471,8 @@ cdef class PythonStep(Step):
     def attach(self, report) -> None:
         """Where failures go: report(event, fields)."""
         self.report = report
+        if self.attached is not None:
+            self.attached(report)
 
     cdef int _call(self, Exchange* x, hook, bint waits, bint may_answer):
         cdef int64_t began

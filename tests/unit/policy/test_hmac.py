@@ -275,6 +275,8 @@ GOOD = SIGNER.fields(WHOLE)
         ([*SIGNER.fields({**WHOLE, '"x-a";sf': "1"}), "X-A: 1"], "invalid-credential"),
         (SIGNER.fields({**WHOLE, '"x-absent"': ""}), "invalid-credential"),
         (Signer(key="two").fields(WHOLE), "invalid-credential"),
+        (SIGNER.fields(WHOLE, f';created={T};tag="{"x" * 4100}"'), "invalid-credential"),
+        (SIGNER.fields({**WHOLE, **{f'"x-{number}"': "1" for number in range(62)}}) + [f"X-{number}: 1" for number in range(62)], "invalid-credential"),
         (Signer(lambda base: hmac.digest(b"another secret than that", base, "sha256")).fields(WHOLE), "invalid-credential"),
         ([f'Signature-Input: sig1=("@path" "@path");created={T};keyid="one"', GOOD[1]], "invalid-credential"),
     ],

@@ -29,7 +29,7 @@ FAST = [
     # kernels
     {"headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out", "cidr"},
     {"regex", "path", "shm", "x509"},
-    {"predicate", "pick", "bucket", "tls_context", "forest", "keys"},
+    {"predicate", "pick", "bucket", "tls_context", "forest", "keys", "api_keys"},
     {"losers", "jwt"},
     {"radix", "tls", "token_cache"},
     # wire
@@ -43,7 +43,7 @@ FAST = [
     {"record", "snapshot", "client"},
     {"decide", "life"},
     {"exchange"},
-    {"agent", "allowance", "cross_origin", "hooks", "identity", "permit", "request_id", "respond", "secure_headers", "target", "templates"},
+    {"agent", "allowance", "credential", "cross_origin", "hooks", "identity", "jwt_step", "permit", "request_id", "respond", "secure_headers", "target", "templates"},
     {"lane"},
     {"explain"},
 ]

@@ -215,7 +215,7 @@ cdef void _run_steps(Exchange* x) noexcept nogil:
         if verdict == STEP_PARK:
             x.parked_at = call
             x.flags |= X_PARKED
-            timer_set(&x.client.reactor.wheel, &x.client.timer, x.lane.reactor.now_ms + x.snapshot.hook_ms)
+            timer_set(&x.client.reactor.wheel, &x.client.timer, x.lane.reactor.now_ms + (x.park.wait_ms if x.park.leave != NULL else x.snapshot.hook_ms))
             return
         if not step_goes_on(x, call, verdict):
             answer_own(x)
@@ -676,6 +676,8 @@ cdef void client_timeout(Conn* client, uint32_t events) noexcept nogil:
         client.inbuf.start = client.inbuf.end
         client.lingers = 1
         refuse(x, R_HEAD_TIMEOUT)
+    elif x.flags & X_PARKED and x.park.leave != NULL:
+        x.park.leave(x, False)
     elif x.flags & X_PARKED:
         refuse(x, R_HOOK_TIMEOUT)
     elif client.out != NULL:

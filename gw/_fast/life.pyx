@@ -71,6 +71,8 @@ cdef void _free(Exchange* x) noexcept nogil:
         buf_give(&lane.reactor.slab, x.answer_buf)
     if x.identity.release != NULL:
         x.identity.release(x.identity.held)
+    if x.park.leave != NULL:
+        x.park.leave(x, True)
     if x.view != NULL or x.parked != NULL:
         lane.release_python(x)
     x.snapshot.users -= 1

@@ -304,6 +304,17 @@ cdef struct Answer:             # what gw says itself
     uint8_t by_hook             # not a problem document: fields and body as given
 
 
+cdef struct Park:               # the wait of an exchange that a compiled request step has parked: a link of the ring that the step keeps
+    Park* next
+    Park* prev
+    Exchange* x
+    int64_t since_us
+    int64_t wait_ms             # longest wait
+    # Set by the step, cleared by it when it takes the exchange off its ring. `ended`: the exchange is no more, else it has waited
+    # long enough, and the step resumes it.
+    void (*leave)(Exchange* x, bint ended) noexcept nogil
+
+
 cdef struct Exchange:
     LaneState* lane
     SnapshotState* snapshot     # counted in snapshot.users
@@ -359,6 +370,7 @@ cdef struct Exchange:
     PyObject* view              # owned: the Python view of this exchange, if a hook asked
     PyObject* parked            # owned: what waits for the task of an asynchronous hook
     StepCall* parked_at         # the request step that waits
+    Park park                   # of a compiled step; `leave` is NULL when none has parked it
     void* view_of               # borrowed: the Inquiry that asks, offline
     char id[64]
     char host[256]              # lower case, no port

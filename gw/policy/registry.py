@@ -17,9 +17,32 @@ from gw.errors import ConfigError, Problem
 from gw.policy.base import Kind, Need
 
 BUILTIN = (
-    "headers", "acl", "scopes", "claims", "ip", "condition",
-    "cors", "csrf", "bot", "size-limit", "timeout", "rewrite", "redirect", "respond", "request-id", "security-headers",
-)  # fmt: skip
+    "headers",
+    "acl",
+    "scopes",
+    "claims",
+    "ip",
+    "condition",
+    "cors",
+    "csrf",
+    "bot",
+    "size-limit",
+    "timeout",
+    "rewrite",
+    "redirect",
+    "respond",
+    "request-id",
+    "security-headers",
+    "jwt",
+    "forward-auth",
+    "hmac",
+    "oauth2-introspection",
+    "oidc",
+    "anonymous",
+    "api-key",
+    "basic",
+    "mtls",
+)
 
 
 class Policy(Struct, frozen=True):

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from gw._fast.hooks import PythonStep
 from gw._fast.identity import FIELDS, IdentityStep
 from gw._fast.shm import Segment
-from gw._fast.step import Step
+from gw._fast.step import HeaderStep, Step
 from gw.config import Config, convert, policies_of
 from gw.config.model import Route
 from gw.config.node import join
@@ -42,6 +42,16 @@ class Plan(Struct):
         """As Snapshot takes them: 0 = as usual."""
         return {at: (then.position if then else 0, other.position if other else 0) for at, (then, other) in self.places.items()}
 
+    def guard(self) -> None:
+        """Drop a client's own copies of fields that a step sets which may be passed over: first of all, so that no policy believes them."""
+        owned = sorted({name for step in self.steps for name in step.owns})
+        if not owned or not self.places:
+            return
+        self.steps.insert(0, HeaderStep("identity", [("remove", name, "") for name in owned], []))
+        for place in {place for pair in self.places.values() for place in pair if place}:
+            place.position += 1
+        self.places = {at + 1: pair for at, pair in self.places.items()}
+
 
 class StepBuilder:
     """Finds each policy once per snapshot and builds it once per route or consumer."""
@@ -53,6 +63,8 @@ class StepBuilder:
         self.folders = [base / folder for folder in config.modules]
         self.found: dict[str, Policy] = {}
         self.sources: list[tuple[Source, Callable[[bytes], None]]] = []
+        self.store = base / config.store.file if config.store else None
+        self.made: dict[str, Any] = {}
         self.authenticates = any(self._kind(each) == "authentication" for each in self._all())
 
     @property
@@ -66,6 +78,7 @@ class StepBuilder:
         if self.config.access == "deny" and not (route.public or any(map(self._guards, written))):
             raise ConfigError([_unguarded(index, name)])
         plan = self._plan(written, self._tools(name, route.service or "", params))
+        plan.guard()
         if self.authenticates:
             plan.steps.append(IdentityStep({field: getattr(self.config.identity, field) for field in FIELDS}))
         return plan
@@ -100,7 +113,7 @@ class StepBuilder:
         return policy
 
     def _tools(self, route: str, service: str, params: Sequence[str]) -> Tools:
-        return Tools(route, "", service, self.base, self.segment, self.config.consumers, self.sources, params)
+        return Tools(route, "", service, self.base, self.segment, self.config.consumers, self.sources, params, self.store, self.made)
 
     def _plan(self, written: Sequence[WrittenPolicy], tools: Tools) -> Plan:
         plan = Plan()

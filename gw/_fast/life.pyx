@@ -51,6 +51,7 @@ cdef Exchange* exchange_new(LaneState* lane, Conn* client) noexcept nogil:
     x.snapshot = lane.snapshot
     x.snapshot.users += 1
     x.plan = &x.snapshot.nowhere
+    x.allowance = &x.plan.allowance
     x.started_us = lane.reactor.now_us
     x.choice = -1
     x.secure = client.ssl != NULL

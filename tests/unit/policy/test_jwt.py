@@ -206,10 +206,8 @@ def test_a_pair_is_found_and_hidden_wherever_it_stands(hiding: Engine, pieces: l
     mark = "&" if query else ";"
     text = mark.join(piece.strip() if query else space + piece for piece, space in pieces).strip()
     found = pairs.find(text, mark, "s")
-    if query:
-        decision = asyncio.run(hiding.ask("GET", f"/p?{text}"))
-    else:
-        decision = asyncio.run(hiding.ask("GET", "/p", [("Cookie", text), ("X-Behind", "there")]))
+    asked = hiding.ask("GET", f"/p?{text}") if query else hiding.ask("GET", "/p", [("Cookie", text), ("X-Behind", "there")])
+    decision = asyncio.run(asked)
     assert decision.reason == ("" if found == [T] else "invalid-credential" if found else "no-credential")
     if decision.reason:
         return

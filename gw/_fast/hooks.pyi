@@ -141,7 +141,7 @@ class Request:
         scopes: str = "",
         claims: bytes | None = None,
     ) -> None:
-        """An authentication policy has found out who calls. `claims` is a JSON object as bytes, else ValueError. KeyError when there is no such consumer."""
+        """An authentication policy has found out who calls. ValueError when `claims` are not a JSON object as bytes, and for a group with a comma. KeyError when there is no such consumer."""
 
     def presents(self) -> None:
         """The request carries a credential, good or bad: it is not anonymous."""

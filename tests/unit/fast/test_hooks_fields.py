@@ -86,10 +86,10 @@ def build(config: Config, tools: Tools) -> Hooks:
 
 
 def test_what_connection_names_is_not_shown_for_it_is_not_sent(rig: Make, origin: Origin) -> None:
-    made = rig(behind(origin, "claims"), claims=CLAIMS)
+    made = rig(behind(origin, "claimed"), claimed=CLAIMS)
     with Client(made.port) as client:
         answer = client.ask("/", "X-Tenant: a", "Connection: x-tenant", "Upgrade: odd", "TE: trailers")
-    assert made.module("claims").SEEN == [[None, "x-tenant", "odd", "trailers"]]
+    assert made.module("claimed").SEEN == [[None, "x-tenant", "odd", "trailers"]]
     assert answer.sent("X-Tenant") == []
 
 

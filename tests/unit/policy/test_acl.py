@@ -43,6 +43,11 @@ def test_who_passes(tmp_path: Path, settings: str, passes: set[str]) -> None:
     assert found == {"nobody": "no-credential"} | {name: "passed" if name in passes else REFUSED for name in CALLERS if name != "nobody"}
 
 
+def test_a_group_cannot_smuggle_another_one_in(tmp_path: Path) -> None:
+    with served(tmp_path, "acl: {allow: {groups: [admin]}}") as client:
+        assert outcome(client.ask("/", *who(groups="guests,admin"))) == "hook-failed"
+
+
 def test_the_refusals_are_answers_of_rfc_9110(tmp_path: Path) -> None:
     with served(tmp_path, "acl: {allow: {groups: [admin]}}") as client:
         unknown, refused = client.ask("/"), client.ask("/", *who("bob"))

@@ -29,7 +29,7 @@ FAST = [
     # kernels
     {"headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out", "cidr"},
     {"regex", "path", "shm", "x509"},
-    {"predicate", "pick", "bucket", "tls_context", "forest", "keys"},
+    {"predicate", "pick", "bucket", "tls_context", "forest", "keys", "api_keys"},
     {"losers", "jwt"},
     {"radix", "tls", "token_cache"},
     # wire
@@ -38,12 +38,12 @@ FAST = [
     {"greet", "probe"},
     # data plane
     {"plane"},
-    {"forward", "pool"},
+    {"fields", "forward", "pool"},
     {"step", "answer", "relay", "tunnel", "selector"},
     {"record", "snapshot", "client"},
     {"decide", "life"},
     {"exchange"},
-    {"hooks", "identity", "permit"},
+    {"agent", "allowance", "credential", "cross_origin", "hooks", "identity", "jwt_step", "permit", "request_id", "respond", "secure_headers", "target", "templates"},
     {"lane"},
     {"explain"},
 ]

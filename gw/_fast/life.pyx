@@ -51,6 +51,7 @@ cdef Exchange* exchange_new(LaneState* lane, Conn* client) noexcept nogil:
     x.snapshot = lane.snapshot
     x.snapshot.users += 1
     x.plan = &x.snapshot.nowhere
+    x.allowance = &x.plan.allowance
     x.started_us = lane.reactor.now_us
     x.choice = -1
     x.secure = client.ssl != NULL
@@ -70,6 +71,8 @@ cdef void _free(Exchange* x) noexcept nogil:
         buf_give(&lane.reactor.slab, x.answer_buf)
     if x.identity.release != NULL:
         x.identity.release(x.identity.held)
+    if x.park.leave != NULL:
+        x.park.leave(x, True)
     if x.view != NULL or x.parked != NULL:
         lane.release_python(x)
     x.snapshot.users -= 1

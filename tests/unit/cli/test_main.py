@@ -21,7 +21,7 @@ COMMANDS = sorted(typer.main.get_command(app).commands)
 
 
 def test_all_verbs_are_there() -> None:
-    assert COMMANDS == ["check", "demo", "explain", "init", "policies", "reload", "routes", "run", "schema", "status", "stop", "version"]
+    assert COMMANDS == ["check", "demo", "explain", "init", "keys", "policies", "reload", "routes", "run", "schema", "status", "stop", "version"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -65,6 +65,7 @@ def cpu_seconds(*arguments: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+@pytest.mark.speed
 def test_help_is_quick() -> None:
     # CPU time too rises with what else the machine does: one of ten must be quick.
     assert any(cpu_seconds("--help") < HELP_SECONDS for _ in range(10))

@@ -272,6 +272,12 @@ cdef class Request:
         self.alive().identity.presented = 1
 
     @property
+    def known(self) -> bool:
+        """Whether the caller has proved who it is, or is taken for a consumer without."""
+        cdef const Identity* who = &self.alive().identity
+        return who.consumer != NULL or (who.method != NULL and who.presented)
+
+    @property
     def auth(self) -> str:
         """Policy that found out who calls; empty when none did."""
         return _text(self.alive().identity.method, self.x.identity.method_len)

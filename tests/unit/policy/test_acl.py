@@ -68,6 +68,12 @@ def test_explain_names_the_caller(tmp_path: Path) -> None:
     assert (verdict.policy, verdict.verdict, verdict.reason, verdict.told) == ("acl", "answer", REFUSED, "consumer 'bob'")
 
 
+@pytest.mark.parametrize(("first", "expected"), [("anonymous", "no-credential"), ("anonymous: {consumer: eve}", "passed")])
+def test_who_is_let_in_without_a_credential_is_known_if_it_is_a_consumer(tmp_path: Path, first: str, expected: str) -> None:
+    with served(tmp_path, "acl: {deny: {groups: [banned]}}", first=first) as client:
+        assert outcome(client.ask("/")) == expected
+
+
 def test_what_cannot_work_is_refused_where_it_is_written() -> None:
     tools = Tools("all", "$.p", consumers={"ann": Consumer()})
     config = Config(allow=Members(consumers=["ann", "anne"]), deny=Members(groups=["a,b", ""]))

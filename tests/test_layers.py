@@ -41,9 +41,9 @@ FAST = [
     {"fields", "forward", "pool"},
     {"step", "answer", "relay", "tunnel", "selector"},
     {"record", "snapshot", "client"},
-    {"decide", "life"},
+    {"decide", "life", "limit"},
     {"exchange"},
-    {"agent", "allowance", "credential", "cross_origin", "hooks", "identity", "jwt_step", "permit", "request_id", "respond", "secure_headers", "target", "templates"},
+    {"agent", "allowance", "credential", "cross_origin", "hooks", "identity", "inflight", "jwt_step", "permit", "rate", "request_id", "respond", "secure_headers", "shed", "target", "templates"},
     {"lane"},
     {"explain"},
 ]

@@ -20,7 +20,7 @@ from gw._fast.pick cimport pick
 from gw._fast.plane cimport ACT_FORWARD, ACT_REDIRECT, BY_GATEWAY, STEP_NEXT, STEP_PARK, X_DONE_UP, Exchange, Identity, StepCall
 from gw._fast.selector cimport Selector, selector_key
 from gw._fast.slab cimport buf_give
-from gw._fast.step cimport Step
+from gw._fast.step cimport Step, holds_end
 from gw._fast.stream cimport CONN_CLIENT, CONN_ORIGIN, TX_SIZE, Conn, clock_us
 
 cdef enum: WAITING = -2
@@ -76,6 +76,7 @@ cdef class Inquiry:
 
     def __dealloc__(self):
         if self.x != NULL:
+            holds_end(self.x)
             if self.x.identity.release != NULL:
                 self.x.identity.release(self.x.identity.held)
             if self.x.view != NULL or self.x.parked != NULL:
@@ -86,6 +87,7 @@ cdef class Inquiry:
                 self.x.snapshot.users -= 1
             free(self.x.origin_edits.items)
             free(self.x.client_edits.items)
+            free(self.x.holds.items)
             free(self.x.arena)
         free(self.x)
         free(self.client)
@@ -140,8 +142,11 @@ cdef class Inquiry:
 
     cdef dict _judged(self, Step step):
         cdef str word = "pass"
-        cdef str told = step.told(self.x, self.verdict)
-        cdef str reason = self.reason()
+        cdef str told, reason
+        if self.verdict == STEP_PARK and self.x.park.leave != NULL:
+            self.x.park.leave(self.x, False)    # nobody waits here: as when the longest wait is over; _resume keeps the verdict
+        told = step.told(self.x, self.verdict)
+        reason = self.reason()
         if self.verdict == STEP_PARK:
             self.verdict = WAITING
             return {"verdict": "waits", "told": told, "reason": ""}

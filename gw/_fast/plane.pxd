@@ -86,7 +86,7 @@ cdef enum:                      # Exchange.flags
 cdef enum:                      # what a step answers
     STEP_NEXT = 0
     STEP_ANSWER = 1             # the exchange's answer is set (x.own); no further request step runs. Of a response step: it failed, x.own.reason says how
-    STEP_PARK = 2               # exchange_resume will be called
+    STEP_PARK = 2               # LaneState.resume will be called
 
 cdef enum:                      # Edit.op
     EDIT_SET = 0                # removes every field of the name, then adds
@@ -152,6 +152,18 @@ cdef struct Edit:               # one change of a head; text is owned by a Step 
 
 cdef struct Edits:              # a list that grows; owned by the exchange
     Edit* items
+    uint32_t n
+    uint32_t cap
+
+
+cdef struct Hold:               # what a step counted for an exchange and takes back when that ends, in whatever way
+    void (*give_back)(Exchange* x, const Hold* hold) noexcept nogil
+    void* owner                 # borrowed from the Step
+    int64_t what                # the owner's
+
+
+cdef struct Holds:              # a list that grows; owned by the exchange
+    Hold* items
     uint32_t n
     uint32_t cap
 
@@ -353,6 +365,7 @@ cdef struct Exchange:
     uint8_t has_query
     uint8_t secure              # the client's connection is TLS
     uint8_t junk                # the origin sent more than its answer
+    uint8_t dry_reason          # R_*: a policy in dry_run would have refused it
     uint32_t host_len
     uint32_t id_len
     uint32_t target_len
@@ -362,7 +375,8 @@ cdef struct Exchange:
     Buf* answer_buf             # owned: bytes of an answer's head that came in pieces, or that a parked hook must see
     Edits origin_edits
     Edits client_edits
-    char* arena                 # owned: text of edits made by hooks
+    Holds holds
+    char* arena                 # owned: text of edits and answers
     uint32_t arena_used
     uint32_t arena_cap
     Answer own
@@ -395,6 +409,7 @@ cdef struct LaneState:
     uint8_t retired             # snapshots wait for their last exchange
     SnapshotState* snapshot     # what new exchanges use; counted
     WorkerStats* stats
+    uint32_t worker             # slot of this process
     LogBuf* log                 # NULL: no access log
     Listener* listeners         # owned
     Pool* pools                 # owned

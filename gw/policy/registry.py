@@ -42,6 +42,10 @@ BUILTIN = (
     "api-key",
     "basic",
     "mtls",
+    "concurrency",
+    "load-shed",
+    "rate-limit",
+    "throttle",
 )
 
 

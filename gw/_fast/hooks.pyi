@@ -141,10 +141,17 @@ class Request:
         scopes: str = "",
         claims: bytes | None = None,
     ) -> None:
-        """An authentication policy has found out who calls. `claims` is a JSON object as bytes, else ValueError. KeyError when there is no such consumer."""
+        """An authentication policy has found out who calls.
+
+        ValueError when `claims` are not a JSON object as bytes, and for a group with a comma; KeyError when there is no such consumer.
+        """
 
     def presents(self) -> None:
         """The request carries a credential, good or bad: it is not anonymous."""
+
+    @property
+    def known(self) -> bool:
+        """Whether the caller has proved who it is, or is taken for a consumer without."""
 
     @property
     def auth(self) -> str:

@@ -27,7 +27,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # The same inside gw/_fast: kernels, wire, data plane.
 FAST = [
     # kernels
-    {"headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out"},
+    {"headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out", "cidr"},
     {"regex", "path", "shm", "x509"},
     {"predicate", "pick", "bucket", "tls_context", "forest", "keys"},
     {"losers", "jwt"},
@@ -38,12 +38,15 @@ FAST = [
     {"greet", "probe"},
     # data plane
     {"plane"},
-    {"forward", "pool"},
+    {"fields", "forward", "pool"},
     {"step", "answer", "relay", "tunnel", "selector"},
     {"record", "snapshot", "client"},
     {"decide", "life", "limit"},
     {"exchange"},
-    {"hooks", "identity", "inflight", "rate", "shed"},
+    {
+        "agent", "allowance", "cross_origin", "hooks", "identity", "inflight", "jwt_step", "permit", "rate", "request_id", "respond", "secure_headers", "shed", "target",
+        "templates",
+    },
     {"lane"},
     {"explain"},
 ]

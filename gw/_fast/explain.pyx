@@ -67,6 +67,7 @@ cdef class Inquiry:
         self.x.snapshot = lane.state.snapshot
         self.x.snapshot.users += 1
         self.x.plan = &lane.state.snapshot.nowhere
+        self.x.allowance = &self.x.plan.allowance
         self.x.secure = secure
         self.x.choice = -1
         self.x.view_of = <void*>self
@@ -142,9 +143,6 @@ cdef class Inquiry:
         cdef str word = "pass"
         cdef str told = step.told(self.x, self.verdict)
         cdef str reason = self.reason()
-        if self.verdict == STEP_PARK and self.x.wait_ms:
-            self.x.wait_ms = 0
-            self.verdict = STEP_NEXT    # it would only wait
         if self.verdict == STEP_PARK:
             self.verdict = WAITING
             return {"verdict": "waits", "told": told, "reason": ""}

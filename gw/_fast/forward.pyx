@@ -1,11 +1,12 @@
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp
 
+from gw._fast.cidr cimport address_bytes
 from gw._fast.h1 cimport BODY_CHUNKED, BODY_EOF
 from gw._fast.headers cimport (
     FIELD_DROP, H_CONTENT_LENGTH, H_DATE, H_FORWARDED, H_HOST, H_OTHER, H_X_FORWARDED_FOR, H_X_FORWARDED_HOST, H_X_FORWARDED_OTHER, H_X_FORWARDED_PROTO, H_X_REAL_IP,
-    Field, Head, head_find_id, same_name,
+    Field, Head, head_find_id, same_name, same_token,
 )
 from gw._fast.out cimport put, put_number
 from gw._fast.path cimport PATH_E_HIDDEN_DOTS, PATH_E_START, path_normalise
@@ -15,46 +16,9 @@ from gw._fast.plane cimport (
 )
 from gw._fast.stream cimport RX_SIZE, Conn, reactor_date
 
-cdef extern from "arpa/inet.h" nogil:
-    enum:
-        AF_INET
-        AF_INET6
-    int inet_pton(int family, const char* text, void* out)
-
 cdef enum:
     EDITS_FIRST = 8
     ARENA_FIRST = 512
-
-
-cdef char* text_room(Exchange* x, uint32_t n) noexcept nogil:
-    cdef char* grown
-    cdef uint32_t cap = x.arena_cap
-    while cap < x.arena_used + n:
-        cap = cap * 2 if cap else ARENA_FIRST
-    if cap != x.arena_cap:
-        grown = <char*>realloc(x.arena, cap)
-        if grown == NULL:
-            return NULL
-        _move(&x.origin_edits, x.arena, x.arena_used, grown)
-        _move(&x.client_edits, x.arena, x.arena_used, grown)
-        x.own.fields = _moved(x.own.fields, x.arena, x.arena_used, grown)
-        x.own.body = _moved(x.own.body, x.arena, x.arena_used, grown)
-        x.arena = grown
-        x.arena_cap = cap
-    grown = x.arena + x.arena_used
-    x.arena_used += n
-    return grown
-
-
-cdef inline const char* _moved(const char* text, const char* start, uint32_t n, const char* to) noexcept nogil:
-    return to + (text - start) if start <= text < start + n else text
-
-
-cdef void _move(Edits* edits, const char* start, uint32_t n, const char* to) noexcept nogil:
-    cdef uint32_t i
-    for i in range(edits.n):
-        edits.items[i].name = _moved(edits.items[i].name, start, n, to)
-        edits.items[i].value = _moved(edits.items[i].value, start, n, to)
 
 
 cdef bint edit_push(Edits* edits, uint8_t op, const char* name, uint32_t name_len, const char* value, uint32_t value_len) noexcept nogil:
@@ -74,6 +38,38 @@ cdef bint edit_push(Edits* edits, uint8_t op, const char* name, uint32_t name_le
     edits.items[edits.n].value_len = value_len
     edits.n += 1
     return True
+
+
+cdef char* text_room(Exchange* x, uint32_t n) noexcept nogil:
+    cdef char* grown
+    cdef uint32_t cap = x.arena_cap
+    while cap < x.arena_used + n:
+        cap = cap * 2 if cap else ARENA_FIRST
+    if cap != x.arena_cap:
+        grown = <char*>realloc(x.arena, cap)
+        if grown == NULL:
+            return NULL
+        _move(&x.origin_edits, x.arena, x.arena_used, grown)
+        _move(&x.client_edits, x.arena, x.arena_used, grown)
+        x.own.fields = _moved(x.own.fields, x.arena, x.arena_used, grown)
+        x.own.body = _moved(x.own.body, x.arena, x.arena_used, grown)
+        x.target = _moved(x.target, x.arena, x.arena_used, grown)
+        x.arena = grown
+        x.arena_cap = cap
+    grown = x.arena + x.arena_used
+    x.arena_used += n
+    return grown
+
+
+cdef inline const char* _moved(const char* text, const char* start, uint32_t n, const char* to) noexcept nogil:
+    return to + (text - start) if start <= text < start + n else text
+
+
+cdef void _move(Edits* edits, const char* start, uint32_t n, const char* to) noexcept nogil:
+    cdef uint32_t i
+    for i in range(edits.n):
+        edits.items[i].name = _moved(edits.items[i].name, start, n, to)
+        edits.items[i].value = _moved(edits.items[i].value, start, n, to)
 
 
 cdef bint _named(const Head* head, const Field* field, const Edit* edit) noexcept nogil:
@@ -174,19 +170,25 @@ cdef void _put_joined(Exchange* x, Out* out) noexcept nogil:
 cdef void _put_rewritten(Exchange* x, Out* out) noexcept nogil:
     """Groups of an expression can meet the template's text to something the request did not say, such as `..`: only a normal path leaves."""
     cdef char* start = out.p
-    cdef char* scratch = x.lane.reactor.rx
-    cdef uint32_t n
-    cdef int code
     put_template(x, &x.plan.rewrite, out)
-    n = <uint32_t>(out.p - start)
-    code = path_normalise(start, n, scratch, x.snapshot.path_flags) if n < RX_SIZE else PATH_E_START
-    if <uint32_t>code != n or memcmp(start, scratch, n) != 0:
-        x.path_code = code if code < 0 else PATH_E_HIDDEN_DOTS
+    if not target_normal(x, start, <uint32_t>(out.p - start)):
         out.full = True
 
 
-cdef void _put_target(Exchange* x, Out* out) noexcept nogil:
+cdef bint target_normal(Exchange* x, const char* path, uint32_t n) noexcept nogil:
+    cdef char* scratch = x.lane.reactor.rx
+    cdef int code = path_normalise(path, n, scratch, x.snapshot.path_flags) if n < RX_SIZE else PATH_E_START
+    if <uint32_t>code == n and memcmp(path, scratch, n) == 0:
+        return True
+    x.path_code = code if code < 0 else PATH_E_HIDDEN_DOTS
+    return False
+
+
+cdef void put_target(Exchange* x, Out* out) noexcept nogil:
     cdef Plan* plan = x.plan
+    if x.target != NULL:
+        put(out, x.target, x.target_len)
+        return
     if plan.rewrite.parts != NULL:
         _put_rewritten(x, out)
     elif plan.strip_prefix:
@@ -231,67 +233,64 @@ cdef bint _cidr_holds(const Cidr* cidr, const uint8_t* address) noexcept nogil:
 
 
 cdef bint address_trusted(const SnapshotState* snapshot, const char* text, uint32_t n) noexcept nogil:
-    cdef char terminated[48]
     cdef uint8_t address[16]
+    return address_bytes(text, n, address) and _trusts(snapshot, address)
+
+
+cdef bint _trusts(const SnapshotState* snapshot, const uint8_t* address) noexcept nogil:
     cdef uint32_t i
-    if n == 0 or n >= sizeof(terminated):
-        return False
-    memcpy(terminated, text, n)
-    terminated[n] = 0
-    memset(address, 0, 16)
-    if inet_pton(AF_INET, terminated, address + 12) == 1:
-        address[10] = 255
-        address[11] = 255
-    elif inet_pton(AF_INET6, terminated, address) != 1:
-        return False
     for i in range(snapshot.n_trusted):
         if _cidr_holds(&snapshot.trusted[i], address):
             return True
     return False
 
 
+cdef bint secure_for_client(const Exchange* x) noexcept nogil:
+    cdef int i
+    if x.secure or not x.client.trusted:
+        return x.secure
+    i = head_find_id(&x.head, H_X_FORWARDED_PROTO, 0)
+    return i >= 0 and x.head.fields[i].value_len == 5 and same_token(x.head.base + x.head.fields[i].value, b"https", 5)
+
+
 cdef const char* client_address(Exchange* x, uint32_t* n) noexcept nogil:
-    """Right to left through X-Forwarded-For, as long as each hop is trusted."""
+    """Right to left through X-Forwarded-For, of several fields the last one first (RFC 9110 section 5.3), as long as each hop is trusted."""
     cdef Conn* client = x.client
-    cdef const char* text
-    cdef int end, start, i
-    cdef int index = -1
+    cdef const char* found = client.addr
+    cdef uint32_t i = x.head.n_fields if client.trusted else 0
     n[0] = client.addr_len
-    if not client.trusted:
-        return client.addr
-    for i in range(<int>x.head.n_fields):
-        if x.head.fields[i].id == H_X_FORWARDED_FOR:
-            index = i
-    if index < 0:
-        return client.addr
-    text = x.head.base + x.head.fields[index].value
-    end = x.head.fields[index].value_len
+    while i > 0:
+        i -= 1
+        if x.head.fields[i].id == H_X_FORWARDED_FOR and not _follow_hops(x, &x.head.fields[i], &found, n):
+            break
+    return found
+
+
+cdef bint _follow_hops(Exchange* x, const Field* field, const char** found, uint32_t* n) noexcept nogil:
+    """Whether every hop of the field is trusted; the last one looked at is found. Where one is no address, it is the peer."""
+    cdef const char* text = x.head.base + field.value
+    cdef uint8_t address[16]
+    cdef uint32_t start, first
+    cdef uint32_t end = field.value_len
     while end > 0:
         start = end
         while start > 0 and text[start - 1] != c",":
             start -= 1
-        i = start
-        while i < end and (text[i] == c" " or text[i] == c"\t"):
-            i += 1
-        while end > i and (text[end - 1] == c" " or text[end - 1] == c"\t"):
+        first = start
+        while first < end and text[first] in (c" ", c"\t"):
+            first += 1
+        while end > first and text[end - 1] in (c" ", c"\t"):
             end -= 1
-        if not address_trusted(x.snapshot, text + i, end - i) or start == 0:
-            if not _is_address(text + i, end - i):
-                return client.addr
-            n[0] = end - i
-            return text + i
-        end = start - 1
-    return client.addr
-
-
-cdef bint _is_address(const char* text, int n) noexcept nogil:
-    cdef char terminated[48]
-    cdef uint8_t address[16]
-    if n <= 0 or n >= 48:
-        return False
-    memcpy(terminated, text, n)
-    terminated[n] = 0
-    return inet_pton(AF_INET, terminated, address) == 1 or inet_pton(AF_INET6, terminated, address) == 1
+        if not address_bytes(text + first, end - first, address):
+            found[0] = x.client.addr
+            n[0] = x.client.addr_len
+            return False
+        found[0] = text + first
+        n[0] = end - first
+        if not _trusts(x.snapshot, address):
+            return False
+        end = start - 1 if start else 0
+    return True
 
 
 cdef void _put_list(Exchange* x, uint8_t id, Out* out) noexcept nogil:
@@ -413,7 +412,7 @@ cdef void request_head(Exchange* x, Out* out) noexcept nogil:
         _drop_request_id(x)
     put(out, head.base + x.request.method.off, x.request.method.len)
     put(out, b" ", 1)
-    _put_target(x, out)
+    put_target(x, out)
     put(out, b" HTTP/1.1\r\n", 11)
     _put_host(x, out)
     for i in range(head.n_fields):

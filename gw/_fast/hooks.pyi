@@ -99,6 +99,10 @@ class Request:
         """Address of the first peer, seen from here, that is not a trusted proxy."""
 
     @property
+    def now(self) -> int:
+        """Seconds since 1970 by the lane's clock, which `gw explain` and `gw test` can set."""
+
+    @property
     def route(self) -> str:
         """Name of the route."""
 

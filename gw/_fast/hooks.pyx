@@ -13,14 +13,13 @@ from libc.string cimport memcpy
 
 from gw._fast.answer cimport R_HOOK_FAILED, R_HOOK_TIMEOUT, reason_index, reason_text
 from gw._fast.claims cimport JSON_MEMBERS_MAX, Members, json_read
+from gw._fast.fields cimport FieldWalk, edit_adds, edits_undo, field_shown, fields_named, fields_next
 from gw._fast.forward cimport client_address, edit_push, text_room
-from gw._fast.headers cimport (
-    FIELD_DROP, FIELD_SPELLED, H_CONTENT_LENGTH, H_FORWARDED, H_HTTP2_SETTINGS, H_X_FORWARDED_OTHER, TOKEN, Field, Head, same_name,
-)
-from gw._fast.plane cimport BY_GATEWAY, EDIT_ADD, EDIT_DEFAULT, EDIT_REMOVE, EDIT_SET, STEP_ANSWER, STEP_NEXT, STEP_PARK, Edits, Identity
+from gw._fast.headers cimport TOKEN, Field, Head, same_name
+from gw._fast.plane cimport BY_GATEWAY, EDIT_ADD, EDIT_REMOVE, EDIT_SET, STEP_ANSWER, STEP_NEXT, STEP_PARK, Edits, Identity
 from gw._fast.snapshot cimport Snapshot
 from gw._fast.step cimport Step
-from gw._fast.stream cimport clock_us
+from gw._fast.stream cimport clock_us, reactor_wall
 from gw._fast.tls cimport Tls, tls_view
 
 cdef object _get_running_loop = asyncio.get_running_loop
@@ -75,35 +74,15 @@ cdef class Headers:
         return &self.request.alive().client_edits if self.answer else &self.request.alive().origin_edits
 
     cdef list _values(self, str name, bint first):
-        cdef const Head* head = self.head()
-        cdef const Edits* edits = self.edits()
+        cdef FieldWalk walk
         cdef bytes wanted = name.encode("latin-1")
-        cdef const char* text = PyBytes_AS_STRING(wanted)
-        cdef uint32_t n = len(wanted)
-        cdef uint32_t since = _undone(edits, text, n)
-        cdef uint32_t i
         cdef list found = []
-        if since == 0:
-            for i in range(head.n_fields):
-                if head.fields[i].name_len == n and same_name(head.base + head.fields[i].name, text, n) and self._shown(head, &head.fields[i]):
-                    found.append(_value(head, &head.fields[i]))
-                    if first:
-                        return found
-        for i in range(since - 1 if since else 0, edits.n):
-            if _adds(edits, i, bool(found)) and edits.items[i].name_len == n and same_name(edits.items[i].name, text, n):
-                found.append(PyBytes_FromStringAndSize(edits.items[i].value, edits.items[i].value_len).decode("latin-1"))
+        fields_named(&walk, self.request.alive(), self.answer, PyBytes_AS_STRING(wanted), len(wanted))
+        while fields_next(&walk):
+            found.append(PyBytes_FromStringAndSize(walk.value, walk.value_len).decode("latin-1"))
+            if first:
+                break
         return found
-
-    cdef bint _shown(self, const Head* head, const Field* field):
-        """What an origin will not see of a client's claims, hooks do not see either; framing and hop-by-hop fields they may look at."""
-        cdef Exchange* x = self.request.x
-        if field.flags & FIELD_SPELLED or (field.flags & FIELD_DROP and not H_CONTENT_LENGTH <= field.id <= H_HTTP2_SETTINGS):
-            return False
-        if self.answer:
-            return True
-        if H_FORWARDED <= field.id <= H_X_FORWARDED_OTHER and not x.client.trusted:
-            return False
-        return field.name_len != x.snapshot.id_name_len or not same_name(head.base + field.name, x.snapshot.id_lower, field.name_len)
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """The first value, or the default."""
@@ -140,11 +119,11 @@ cdef class Headers:
         cdef list found = []
         for i in range(head.n_fields):
             field = &head.fields[i]
-            if self._shown(head, field) and _undone(edits, head.base + field.name, field.name_len) == 0:
+            if field_shown(self.request.x, self.answer, field) and edits_undo(edits, head.base + field.name, field.name_len) == 0:
                 found.append((PyBytes_FromStringAndSize(head.base + field.name, field.name_len).decode("latin-1"), _value(head, field)))
         for i in range(edits.n):
             name = PyBytes_FromStringAndSize(edits.items[i].name, edits.items[i].name_len)
-            if _undone(edits, edits.items[i].name, edits.items[i].name_len) <= i + 1 and _adds(edits, i, any(_same(name, each) for each, _ in found)):
+            if edits_undo(edits, edits.items[i].name, edits.items[i].name_len) <= i + 1 and edit_adds(edits, i, any(_same(name, each) for each, _ in found)):
                 found.append((name.decode("latin-1"), PyBytes_FromStringAndSize(edits.items[i].value, edits.items[i].value_len).decode("latin-1")))
         return found
 
@@ -156,30 +135,18 @@ cdef str _value(const Head* head, const Field* field):
     return PyBytes_FromStringAndSize(head.base + field.value, field.value_len).decode("latin-1")
 
 
-cdef uint32_t _undone(const Edits* edits, const char* name, uint32_t n) noexcept nogil:
-    """Behind how many edits the last `set` or `remove` of this name stands, itself included: all before it is gone. 0 when there is none."""
-    cdef uint32_t i = edits.n
-    while i:
-        if edits.items[i - 1].op in (EDIT_SET, EDIT_REMOVE) and edits.items[i - 1].name_len == n and same_name(edits.items[i - 1].name, name, n):
-            return i
-        i -= 1
-    return 0
-
-
-cdef bint _adds(const Edits* edits, uint32_t i, bint found) noexcept nogil:
-    return edits.items[i].op in (EDIT_SET, EDIT_ADD) or (edits.items[i].op == EDIT_DEFAULT and not found)
-
-
 cdef bint _same(bytes a, str b):
     return len(a) == len(b) and same_name(PyBytes_AS_STRING(a), PyBytes_AS_STRING(b.encode("latin-1")), len(a))
 
 
 cdef const char* _keep(Exchange* x, bytes text) except NULL:
     """A copy in the exchange's arena."""
-    cdef char* at = text_room(x, <uint32_t>len(text) + 1)
+    cdef uint32_t n = len(text)
+    cdef char* at = text_room(x, n + 1)
     if at == NULL:
         raise MemoryError
-    memcpy(at, PyBytes_AS_STRING(text), len(text) + 1)
+    memcpy(at, PyBytes_AS_STRING(text), n)
+    at[n] = 0
     return at
 
 
@@ -275,6 +242,11 @@ cdef class Request:
         cdef uint32_t n = 0
         cdef const char* text = client_address(self.alive(), &n)
         return PyBytes_FromStringAndSize(text, n).decode("latin-1")
+
+    @property
+    def now(self) -> int:
+        """Seconds since 1970 by the lane's clock, which `gw explain` and `gw test` can set."""
+        return reactor_wall(&self.alive().lane.reactor)
 
     @property
     def route(self) -> str:

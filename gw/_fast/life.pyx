@@ -54,6 +54,7 @@ cdef Exchange* exchange_new(LaneState* lane, Conn* client) noexcept nogil:
     x.snapshot = lane.snapshot
     x.snapshot.users += 1
     x.plan = &x.snapshot.nowhere
+    x.allowance = &x.plan.allowance
     x.started_us = lane.reactor.now_us
     x.choice = -1
     x.secure = client.ssl != NULL
@@ -75,6 +76,8 @@ cdef void _free(Exchange* x) noexcept nogil:
         buf_give(&lane.reactor.slab, x.answer_buf)
     if x.identity.release != NULL:
         x.identity.release(x.identity.held)
+    if x.park.leave != NULL:
+        x.park.leave(x, True)
     if x.view != NULL or x.parked != NULL:
         lane.release_python(x)
     x.snapshot.users -= 1
@@ -201,6 +204,7 @@ cdef void _settle_body(Exchange* x) noexcept nogil:
     while not x.up.fault:
         code = swallow_up(x, buf.data + buf.start, next_piece(buf), &used)
         buf.start += used
+        x.bytes_in = x.up.seen
         if code == RELAY_DONE:
             x.flags |= X_DONE_UP
             return

@@ -86,7 +86,7 @@ cdef enum:                      # Exchange.flags
 cdef enum:                      # what a step answers
     STEP_NEXT = 0
     STEP_ANSWER = 1             # the exchange's answer is set (x.own); no further request step runs. Of a response step: it failed, x.own.reason says how
-    STEP_PARK = 2               # exchange_resume will be called, by the lane itself where x.wait_ms says when
+    STEP_PARK = 2               # exchange_resume will be called
 
 cdef enum:                      # Edit.op
     EDIT_SET = 0                # removes every field of the name, then adds
@@ -221,6 +221,13 @@ cdef struct Service:
     uint32_t host_len
 
 
+cdef struct Allowance:          # what an exchange may take: a route's, or less where a policy says so
+    uint64_t max_body           # bytes of the request's body; 0: no limit
+    int64_t connect_ms
+    int64_t answer_ms
+    int64_t idle_ms
+
+
 cdef struct Plan:
     uint8_t action
     uint8_t host_mode
@@ -239,10 +246,7 @@ cdef struct Plan:
     uint32_t fields_len
     const char* body
     uint32_t body_len
-    uint64_t max_body           # 0: no limit
-    int64_t connect_ms
-    int64_t answer_ms
-    int64_t idle_ms
+    Allowance allowance
     int64_t tunnel_ms
     Span upgrades[8]            # lower-case protocol names, offsets into upgrade_text
     const char* upgrade_text
@@ -312,10 +316,22 @@ cdef struct Answer:             # what gw says itself
     uint8_t by_hook             # not a problem document: fields and body as given
 
 
+cdef struct Park:               # the wait of an exchange that a compiled request step has parked: a link of the ring that the step keeps
+    Park* next
+    Park* prev
+    Exchange* x
+    int64_t since_us
+    int64_t wait_ms             # longest wait; of a step that keeps no ring the wait itself
+    # Set by the step, cleared by it when it takes the exchange off its ring. `ended`: the exchange is no more, else it has waited
+    # long enough, and the step resumes it.
+    void (*leave)(Exchange* x, bint ended) noexcept nogil
+
+
 cdef struct Exchange:
     LaneState* lane
     SnapshotState* snapshot     # counted in snapshot.users
     Plan* plan
+    const Allowance* allowance  # the plan's, or `lowered`
     Conn* client                # owns us while C_HEAD, C_BUSY, C_TUNNEL
     Conn* origin                # ours until it goes back to its pool
     Exchange* next              # free list
@@ -352,6 +368,8 @@ cdef struct Exchange:
     uint8_t dry_reason          # R_*: a policy in dry_run would have refused it
     uint32_t host_len
     uint32_t id_len
+    uint32_t target_len
+    const char* target          # path and query towards the origin as a policy rewrote them, in the arena; NULL: as the plan says
     Buf* path_buf               # owned, when the path is longer than PATH_INLINE
     Buf* trailers               # owned, TRAILER_MAX bytes for each direction
     Buf* answer_buf             # owned: bytes of an answer's head that came in pieces, or that a parked hook must see
@@ -366,12 +384,13 @@ cdef struct Exchange:
     PyObject* view              # owned: the Python view of this exchange, if a hook asked
     PyObject* parked            # owned: what waits for the task of an asynchronous hook
     StepCall* parked_at         # the request step that waits
-    int64_t wait_ms             # a request step that parked only waits for this long; 0: exchange_resume will be called
+    Park park                   # of a compiled step; `leave` is NULL when none has parked it
     void* view_of               # borrowed: the Inquiry that asks, offline
     char id[64]
     char host[256]              # lower case, no port
     char path_inline[484]
     HeadParser answer_parser
+    Allowance lowered           # meant when `allowance` points to it
     Head head                   # last: most of their fields are never touched
     Head answer_head
 

@@ -14,6 +14,7 @@ cdef class Step:
     # For `gw explain`, right after the request function has run: what it saw, in a few words.
     cdef str told(self, Exchange* x, int verdict)
 
+    cdef readonly list owns     # names of request fields that only this step may set: a client's own are dropped even where an alternative passes
     cdef readonly str name      # of the policy, for logs and gw explain
 
 

@@ -17,6 +17,10 @@ class Step:
         """Of the policy, for logs and `gw explain`."""
 
     @property
+    def owns(self) -> list[str]:
+        """Names of request fields that only this step may set: a client's own are dropped even where an alternative passes."""
+
+    @property
     def python(self) -> bool:
         """Whether it takes the GIL: a lane with such steps takes it once for all that a wait brought."""
 

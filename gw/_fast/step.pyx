@@ -14,6 +14,7 @@ cdef enum: HOLDS_FIRST = 4
 cdef class Step:
     def __init__(self, name: str) -> None:
         self.name = name
+        self.owns = []
 
     def attach(self, report) -> None:
         """The lane that will run it tells where failures go: report(event, fields)."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from gw.cli.console import out, say, say_json, short
 from gw.cli.locate import config_path
 from gw.errors import ConfigError
@@ -105,11 +103,12 @@ def written_at(loaded: Loaded, route: int) -> str:
 
 def policies(as_json: bool) -> None:
     """Print the built-in policies with what they do."""
+    from gw.config.json_schema import settings_schema
     from gw.policy import BUILTIN, find
 
     found = [find(name, [], "") for name in BUILTIN]
     if as_json:
-        say_json([{"name": each.name, "summary": each.summary, "schema": msgspec.json.schema(each.config)} for each in found])
+        say_json([{"name": each.name, "summary": each.summary, "schema": settings_schema(each.config)} for each in found])
         return
     from rich.table import Table
 

@@ -45,6 +45,7 @@ PROTECTIONS = (
     Protection("services.*.passive", model.Service, "A dead endpoint costs one request in two seconds, and one that is back is found as soon."),
     Protection("admin", Config, "The operator's address is on loopback: it answers anyone who can reach it."),
     Protection("process.drain", model.Process, "The grace period of Kubernetes; what is longer would be killed."),
+    Protection("process.hook_timeout", model.Process, "A hook that never ends would hold its client's connection and buffers for as long as the client likes."),
 )
 
 _INTRODUCTION = """# Configuration
@@ -75,6 +76,13 @@ def reference() -> str:
     anchors = {kind: _anchor(path) for path, kind in sections}
     tables = [_section(path, kind, anchors) for path, kind in sections]
     return "\n".join([_INTRODUCTION, _protections(), *tables])
+
+
+def settings(kind: type[Struct]) -> str:
+    """The settings of a policy in Markdown, for its page."""
+    sections = _sections(kind, "", {})
+    anchors = {found: _anchor(path) for path, found in sections}
+    return "\n".join(_section(path, found, anchors, "Settings") for path, found in sections)
 
 
 def _protections() -> str:
@@ -112,10 +120,10 @@ def _struct_in(hint: Any) -> tuple[type[Struct] | None, str]:
     return (inner[0], suffix + inner[1]) if inner else (None, "")
 
 
-def _section(path: str, kind: type[Struct], anchors: dict[type, str]) -> str:
+def _section(path: str, kind: type[Struct], anchors: dict[type, str], top: str = "Top level") -> str:
     rows = [_row(field, anchors) for field in msgspec.structs.fields(kind)]
     head = ["| Key | Type | Unit | Default | Description |", "|---|---|---|---|---|"]
-    return "\n".join([f"## {f'`{path}`' if path else 'Top level'}", "", (kind.__doc__ or "").strip(), "", *head, *rows, ""])
+    return "\n".join([f"## {f'`{path}`' if path else top}", "", (kind.__doc__ or "").strip(), "", *head, *rows, ""])
 
 
 def _row(field: msgspec.structs.FieldInfo, anchors: dict[type, str]) -> str:

@@ -30,6 +30,12 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Configuration of gw", **root, "$defs": definitions}
 
 
+def settings_schema(kind: type[Struct]) -> dict[str, Any]:
+    """JSON Schema of one struct, such as the Config of a policy."""
+    definitions: dict[str, Any] = {}
+    return {**_schema(kind, definitions), "$defs": definitions}
+
+
 def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     base, described = _parts(hint)
     arguments = [each for each in get_args(base) if each is not NoneType]

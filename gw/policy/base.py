@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,10 @@ from gw.store import Source
 
 # What a policy is for: a module says so in KIND, "custom" when it does not. Only authentication can be an alternative in any-of.
 Kind = Literal["authentication", "authorisation", "limit", "shaping", "protection", "custom"]
+
+# What must be known before a policy runs, for the warnings of `gw check`: a module says so in NEEDS, with a function of its config where that decides.
+Need = Literal["identity"]
+# A module whose policy answers every request by itself, so that nothing behind it runs, says ENDS = True.
 
 RequestHook = Callable[[Request], Response | Refusal | None] | Callable[[Request], Awaitable[Response | Refusal | None]]
 ResponseHook = Callable[[Request], None] | Callable[[Request], Awaitable[None]]
@@ -45,6 +49,7 @@ class Tools(Struct, frozen=True):
     segment: Segment | None = None  # memory shared by all workers; None in a test of a policy alone
     consumers: Mapping[str, Consumer] = {}  # by name; their order is their index in the snapshot
     sources: list[tuple[Source, Callable[[bytes], None]]] = []  # filled by `follow`
+    params: Sequence[str] = ()  # names of the route's path parameters, in order
 
     def follow(self, source: Source, take: Callable[[bytes], None]) -> None:
         """Have `take` called with the source's data, now if there is any, and whenever it changes, in each worker, on its loop."""

@@ -12,6 +12,7 @@ from gw._fast.explain import Inquiry
 from gw._fast.lane import Lane
 from gw._fast.shm import Segment
 from gw._fast.snapshot import Snapshot
+from gw.errors import GatewayError
 
 
 class Loser(Struct, frozen=True):
@@ -116,12 +117,31 @@ async def _steps(asked: Inquiry) -> list[Verdict]:
 
 
 def decide(snapshot: Snapshot, segment: Segment, method: str, url: str, headers: list[tuple[str, str]] | None = None, client: str = "127.0.0.1") -> Decision:
-    """Ask the snapshot once. Raises ValueError for what is no head at all."""
+    """Ask the snapshot once. Raises ValueError for what is no head at all, GatewayError when it hangs on a source that cannot be had."""
     engine = Engine(snapshot, segment)
+
+    async def ask() -> Decision:
+        failed = await _supply(snapshot)
+        decision = await engine.ask(method, url, headers, client)
+        if failed and decision.reason == "decision-unavailable":
+            raise failed[0]
+        return decision
+
     try:
-        return asyncio.run(engine.ask(method, url, headers, client))
+        return asyncio.run(ask())
     finally:
         engine.close()
+
+
+async def _supply(snapshot: Snapshot) -> list[GatewayError]:
+    """Hand policies what their sources hold now; why that was not to be had."""
+    failed = []
+    for source, take in snapshot.settings["sources"]:
+        try:
+            take(await source.once())
+        except GatewayError as error:
+            failed.append(error)
+    return failed
 
 
 def _head(method: str, url: str, headers: list[tuple[str, str]]) -> bytes:

@@ -77,6 +77,22 @@ def test_a_name_only_spelled_like_a_known_one_is_not_shown(rig: Make, origin: Or
     assert answer.sent("X_Real_IP") == []
 
 
+CLAIMS = """
+def build(config: Config, tools: Tools) -> Hooks:
+    def look(request: Request) -> None:
+        SEEN.append([request.headers.get(name) for name in ("X-Tenant", "Connection", "Upgrade", "TE")])
+    return Hooks(request=look)
+"""
+
+
+def test_what_connection_names_is_not_shown_for_it_is_not_sent(rig: Make, origin: Origin) -> None:
+    made = rig(behind(origin, "claims"), claims=CLAIMS)
+    with Client(made.port) as client:
+        answer = client.ask("/", "X-Tenant: a", "Connection: x-tenant", "Upgrade: odd", "TE: trailers")
+    assert made.module("claims").SEEN == [[None, "x-tenant", "odd", "trailers"]]
+    assert answer.sent("X-Tenant") == []
+
+
 LATER = """
 def build(config: Config, tools: Tools) -> Hooks:
     def look(request: Request) -> None:

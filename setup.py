@@ -25,6 +25,7 @@ MODES = {  # compiler arguments, linker arguments, Cython directives
 COMPILE = {"bucket": ["-mcx16"] if platform.machine() == "x86_64" else []}
 LIBRARIES = {
     "jwt_step": ["crypto"],
+    "api_keys": ["crypto"],
     "keys": ["crypto"],
     "token_cache": ["crypto"],
     "tls": ["ssl", "crypto"],

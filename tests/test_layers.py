@@ -29,7 +29,7 @@ FAST = [
     # kernels
     {"headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out", "cidr"},
     {"regex", "path", "shm", "x509"},
-    {"predicate", "pick", "bucket", "tls_context", "forest", "keys"},
+    {"predicate", "pick", "bucket", "tls_context", "forest", "keys", "api_keys"},
     {"losers", "jwt"},
     {"radix", "tls", "token_cache"},
     # wire
@@ -43,10 +43,7 @@ FAST = [
     {"record", "snapshot", "client"},
     {"decide", "life", "limit"},
     {"exchange"},
-    {
-        "agent", "allowance", "cross_origin", "hooks", "identity", "inflight", "jwt_step", "permit", "rate", "request_id", "respond", "secure_headers", "shed", "target",
-        "templates",
-    },
+    {"agent", "allowance", "credential", "cross_origin", "hooks", "identity", "inflight", "jwt_step", "permit", "rate", "request_id", "respond", "secure_headers", "shed", "target", "templates"},
     {"lane"},
     {"explain"},
 ]

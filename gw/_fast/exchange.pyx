@@ -22,7 +22,7 @@ from gw._fast.life cimport answer_own, answer_plan, client_gone, drop_origin, ex
 from gw._fast.out cimport Out, out_init
 from gw._fast.pick cimport pick, pick_bit
 from gw._fast.plane cimport (
-    ACT_FORWARD, BY_CLIENT, BY_ORIGIN, C_BUSY, C_FLUSH, C_HANDSHAKE, C_HEAD, C_IDLE, C_LINGER, C_PROXY, O_BUSY, O_CONNECT, O_HANDSHAKE, STEP_ANSWER, STEP_PARK,
+    ACT_FORWARD, BY_CLIENT, BY_ORIGIN, C_BUSY, C_FLUSH, C_HANDSHAKE, C_HEAD, C_IDLE, C_LINGER, C_PROXY, O_BUSY, O_CONNECT, O_HANDSHAKE, STEP_ANSWER, STEP_NEXT, STEP_PARK,
     X_ANSWERED, X_CLOSE, X_DONE_UP, X_FRESH, X_HEAD_REQUEST, X_HEAD_TIMED, X_IDEMPOTENT, X_PARKED, X_PARKED_DOWN, X_RESPONDING, X_SENT, X_TUNNEL, X_UPGRADE, X_UP_BROKEN,
     X_UP_DROPPED, LaneState, Plan, Pool, Service, SnapshotState, StepCall,
 )
@@ -664,7 +664,7 @@ cdef void _origin_lost(Exchange* x, uint8_t reason) noexcept nogil:
 
 cdef void client_timeout(Conn* client, uint32_t events) noexcept nogil:
     cdef Exchange* x = <Exchange*>client.exchange
-    (<LaneState*>client.reactor.lane).stats.timeouts += x == NULL or not x.flags & X_PARKED or x.park.leave == NULL
+    (<LaneState*>client.reactor.lane).stats.timeouts += x == NULL or x.park.leave == NULL
     if x == NULL:
         client_close(client)
     elif client.state == C_HEAD:

@@ -86,7 +86,7 @@ cdef enum:                      # Exchange.flags
 cdef enum:                      # what a step answers
     STEP_NEXT = 0
     STEP_ANSWER = 1             # the exchange's answer is set (x.own); no further request step runs. Of a response step: it failed, x.own.reason says how
-    STEP_PARK = 2               # exchange_resume will be called
+    STEP_PARK = 2               # LaneState.resume will be called
 
 cdef enum:                      # Edit.op
     EDIT_SET = 0                # removes every field of the name, then adds
@@ -321,7 +321,7 @@ cdef struct Park:               # the wait of an exchange that a compiled reques
     Park* prev
     Exchange* x
     int64_t since_us
-    int64_t wait_ms             # longest wait; of a step that keeps no ring the wait itself
+    int64_t wait_ms             # longest wait
     # Set by the step, cleared by it when it takes the exchange off its ring. `ended`: the exchange is no more, else it has waited
     # long enough, and the step resumes it.
     void (*leave)(Exchange* x, bint ended) noexcept nogil

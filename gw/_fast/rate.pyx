@@ -53,7 +53,7 @@ cdef int limit_rate(void* self, Exchange* x) noexcept nogil:
     return STEP_NEXT if verdict == LIMIT_PASS else limit_refuses(&rates.limit, x, R_RATE_LIMITED, longest_wait(rates))
 
 
-cdef void end_wait(Exchange* x, bint ended) noexcept nogil:
+cdef void its_turn(Exchange* x, bint ended) noexcept nogil:
     x.park.leave = NULL
     if not ended:
         x.lane.resume(x, STEP_NEXT)
@@ -73,11 +73,10 @@ cdef int throttle(void* self, Exchange* x) noexcept nogil:
     if verdict != LIMIT_PASS:
         return limit_refuses(&queue.limit, x, R_RATE_LIMITED, queue.out.retry_after_us)
     queue.wait_us = max(0, queue.out.reset_us - queue.free_us)
-    if queue.wait_us == 0 or queue.limit.dry or x.view_of != NULL:     # nobody waits offline
+    if queue.wait_us == 0 or queue.limit.dry:
         return STEP_NEXT
-    x.park.x = x
     x.park.wait_ms = (queue.wait_us + 999) // 1000
-    x.park.leave = end_wait
+    x.park.leave = its_turn
     return STEP_PARK
 
 

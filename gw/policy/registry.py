@@ -34,10 +34,18 @@ BUILTIN = (
     "request-id",
     "security-headers",
     "jwt",
-    "rate-limit",
+    "forward-auth",
+    "hmac",
+    "oauth2-introspection",
+    "oidc",
+    "anonymous",
+    "api-key",
+    "basic",
+    "mtls",
     "concurrency",
-    "throttle",
     "load-shed",
+    "rate-limit",
+    "throttle",
 )
 
 

@@ -67,6 +67,16 @@ class Engine:
         """Give everything back."""
         self._lane.close()
 
+    async def supply(self) -> list[GatewayError]:
+        """Have every source read once, as the supervisor does for workers; why some were not to be had."""
+        failed = []
+        for source, take in self.snapshot.settings["sources"]:
+            try:
+                take(await source.once())
+            except GatewayError as error:
+                failed.append(error)
+        return failed
+
     async def ask(
         self, method: str, url: str, headers: list[tuple[str, str]] | None = None, client: str = "127.0.0.1", wall: float | None = None, now: float | None = None
     ) -> Decision:
@@ -121,7 +131,7 @@ def decide(snapshot: Snapshot, segment: Segment, method: str, url: str, headers:
     engine = Engine(snapshot, segment)
 
     async def ask() -> Decision:
-        failed = await _supply(snapshot)
+        failed = await engine.supply()
         decision = await engine.ask(method, url, headers, client)
         if failed and decision.reason == "decision-unavailable":
             raise failed[0]
@@ -131,17 +141,6 @@ def decide(snapshot: Snapshot, segment: Segment, method: str, url: str, headers:
         return asyncio.run(ask())
     finally:
         engine.close()
-
-
-async def _supply(snapshot: Snapshot) -> list[GatewayError]:
-    """Hand policies what their sources hold now; why that was not to be had."""
-    failed = []
-    for source, take in snapshot.settings["sources"]:
-        try:
-            take(await source.once())
-        except GatewayError as error:
-            failed.append(error)
-    return failed
 
 
 def _head(method: str, url: str, headers: list[tuple[str, str]]) -> bytes:

@@ -63,6 +63,8 @@ class StepBuilder:
         self.folders = [base / folder for folder in config.modules]
         self.found: dict[str, Policy] = {}
         self.sources: list[tuple[Source, Callable[[bytes], None]]] = []
+        self.store = base / config.store.file if config.store else None
+        self.made: dict[str, Any] = {}
         self.authenticates = any(self._kind(each) == "authentication" for each in self._all())
 
     @property
@@ -111,7 +113,7 @@ class StepBuilder:
         return policy
 
     def _tools(self, route: str, service: str, params: Sequence[str]) -> Tools:
-        return Tools(route, "", service, self.base, self.segment, self.config.consumers, self.sources, params)
+        return Tools(route, "", service, self.base, self.segment, self.config.consumers, self.sources, params, self.store, self.made)
 
     def _plan(self, written: Sequence[WrittenPolicy], tools: Tools) -> Plan:
         plan = Plan()

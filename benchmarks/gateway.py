@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks import tokens
 from benchmarks.servers import free_port
 from benchmarks.workloads import LIMIT_RATE, Setup, route_prefix
 
@@ -34,6 +35,10 @@ def config(setup: Setup, folder: Path, port: int, origin: int) -> dict[str, Any]
     if setup.hook:
         found["modules"] = [str(POLICIES)]
         found["policies"] = [{"stamp": {"read": "X-Tenant", "write": "X-Stamp", "kind": setup.hook}}]
+    if setup.jwt:
+        key, _ = tokens.issue(setup.jwt).write(folder)
+        given = {"secret": key.read_text(), "alg": "HS256"} if setup.jwt == "HS256" else {"file": str(key), "alg": setup.jwt}
+        found["policies"] = [{"jwt": {"keys": [given], "audience": tokens.AUDIENCE, **({} if setup.cache else {"cache": "off"})}}]
     return found
 
 

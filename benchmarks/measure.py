@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import load, origin, peers, procfs, servers
+from benchmarks import load, origin, peers, procfs, servers, tokens
 from benchmarks import workloads as table
 from benchmarks.results import Result, Series
 from benchmarks.workloads import Setup, Workload
@@ -65,6 +65,8 @@ def measure_group(rig: Rig, group: list[Workload], result: Result, rounds: int, 
                 server = rig.proxy(peer, workload.name, workload.setup, cpus, behind)
                 stack.callback(server.stop)
                 probe(server.port, workload)
+                if workload.setup.jwt:
+                    probe_forged(server.port, workload.setup.jwt)
                 cells.append(Cell(workload, server, behind, (cpus, load_cpus), result.workloads.setdefault(workload.name, {}).setdefault(peer, Series())))
         for cell in cells:
             cell.warm()
@@ -105,7 +107,7 @@ class Cell:
         self.load_cpus = places[1]
         self.cores = places[0] | set(places[1])
         self.scheme = "https" if workload.setup.tls else "http"
-        self.arguments = [str(workload.setup.routes)] if workload.setup.routes else []
+        self.arguments = [str(workload.setup.routes)] if workload.setup.routes else [str(server.output.parent / "tokens.txt")] if workload.setup.jwt else []
         self.sent = 0
 
     def warm(self) -> None:
@@ -152,7 +154,8 @@ def probe(port: int, workload: Workload) -> None:
     path = table.route_prefix(workload.setup.routes - 1) + "/items/1" if workload.setup.routes else workload.load.path
     method, body = ("POST", b"u" * UPLOAD) if workload.load.script == "upload" else ("GET", None)
     with contextlib.closing(connection):
-        connection.request(method, path, body, workload.load.fields)
+        issued = tokens.issue(workload.setup.jwt) if workload.setup.jwt else None
+        connection.request(method, path, body, workload.load.fields | ({"Authorization": f"Bearer {issued.tokens[0]}"} if issued else {}))
         answer = connection.getresponse()
         got = answer.read()
         version = connection.sock.version() if isinstance(connection.sock, ssl.SSLSocket) else None
@@ -162,6 +165,16 @@ def probe(port: int, workload: Workload) -> None:
         raise RuntimeError(f"{workload.name} on port {port}: the hook did not set the field, the origin saw {got!r}")
     if workload.setup.tls and version != "TLSv1.3":
         raise RuntimeError(f"{workload.name} on port {port}: {version}, not TLSv1.3")
+
+
+def probe_forged(port: int, alg: str) -> None:
+    """A token with a wrong signature must not pass: RuntimeError."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    with contextlib.closing(connection):
+        connection.request("GET", "/", headers={"Authorization": f"Bearer {tokens.issue(alg).forged}"})
+        status = connection.getresponse().status
+    if status != 401:
+        raise RuntimeError(f"port {port}: status {status} for a forged token, not 401")
 
 
 def measure_idle(rig: Rig, result: Result, rounds: int) -> None:

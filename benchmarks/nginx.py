@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks import tokens
 from benchmarks.workloads import LIMIT_RATE, Setup, route_prefix
 
 MODULES = "load_module /usr/lib/nginx/modules/ndk_http_module.so;\nload_module /usr/lib/nginx/modules/ngx_http_lua_module.so;\n"
@@ -22,6 +23,7 @@ worker_cpu_affinity {affinity};
 http {{
     {log}
     {limit}
+    {init}
     keepalive_requests 1000000000;
     keepalive_timeout 60s;
     client_header_timeout 10s;
@@ -65,6 +67,8 @@ HOOK = """access_by_lua_block {
             local tenant = ngx.var.http_x_tenant
             if tenant then ngx.req.set_header("X-Stamp", tenant) end
         }"""
+JWT = "access_by_lua_block { check_token() }"
+JWT_INIT = 'init_by_lua_block {{ check_token = dofile("{script}")("{alg}", "{key}", "{audience}") }}'
 
 
 def affinity(cpus: set[int]) -> str:
@@ -75,7 +79,7 @@ def affinity(cpus: set[int]) -> str:
 def config(setup: Setup, folder: Path, port: int, origin: int, cpus: set[int]) -> str:
     """The text of nginx.conf."""
     prefixes = [route_prefix(index) + "/" for index in range(setup.routes)] or ["/"]
-    return (MODULES if setup.hook else "") + (PREAMBLE + HTTP).format(
+    return (MODULES if setup.hook or setup.jwt else "") + (PREAMBLE + HTTP).format(
         folder=folder,
         workers=setup.workers,
         affinity=affinity(cpus),
@@ -84,10 +88,16 @@ def config(setup: Setup, folder: Path, port: int, origin: int, cpus: set[int]) -
         port=port,
         tls="ssl" if setup.tls else "",
         certificate=CERTIFICATE.format(folder=folder) if setup.tls else "",
+        init=_init(setup, folder) if setup.jwt else "",
         limit=LIMIT if setup.limit else "",
-        hook=HOOK if setup.hook else "",
+        hook=HOOK if setup.hook else JWT if setup.jwt else "",
         locations="\n".join(f"        location {prefix} {{ proxy_pass http://origin; }}" for prefix in prefixes),
     )
+
+
+def _init(setup: Setup, folder: Path) -> str:
+    key, _ = tokens.issue(setup.jwt).write(folder)
+    return JWT_INIT.format(script=Path(__file__).parent / "lua" / "jwt_nginx.lua", alg=setup.jwt, key=key, audience=tokens.AUDIENCE)
 
 
 def command(setup: Setup, folder: Path, port: int, origin: int, cpus: set[int]) -> list[str]:

@@ -31,6 +31,8 @@ class Setup:
     tls: bool = False  # TLS 1.3, ECDSA P-256
     hook: str = ""  # `sync` or `async`: script code that reads one request field and sets another
     limit: bool = False  # a rate limit per client address that is never reached
+    jwt: str = ""  # HS256 or RS256: requests need a token of 200 callers, see tokens.py
+    cache: bool = True  # gw remembers tokens it has found good; peers have no such memory
     workers: int = 1
 
 
@@ -70,6 +72,10 @@ WORKLOADS = [
     Workload("upload", "256 KB uploads, 16 connections", load=Load(connections=16, path="/upload", script="upload", body=2), mark=0.90),
     Workload("hook_sync", "hook reads a field, sets one (sync)", Setup(hook="sync"), Load(path="/stamp", fields={"X-Tenant": "acme"}, body=4), mark=1.0, group="hooks"),
     Workload("hook_async", "hook reads a field, sets one (async)", Setup(hook="async"), Load(path="/stamp", fields={"X-Tenant": "acme"}, body=4), mark=1.5, group="hooks"),
+    Workload("jwt_hs256", "tokens of 200 callers, HS256", Setup(jwt="HS256"), Load(script="tokens", body=SMALL), mark=0.50, group="jwt_hs256"),
+    Workload("jwt_hs256_uncached", "the same, gw's cache off", Setup(jwt="HS256", cache=False), Load(script="tokens", body=SMALL), mark=0.60, group="jwt_hs256"),
+    Workload("jwt_rs256", "tokens of 200 callers, RS256", Setup(jwt="RS256"), Load(script="tokens", body=SMALL), mark=0.25, group="jwt_rs256"),
+    Workload("jwt_rs256_uncached", "the same, gw's cache off", Setup(jwt="RS256", cache=False), Load(script="tokens", body=SMALL), mark=0.80, group="jwt_rs256"),
     Workload("workers1", "one worker; origin and load on both cores", group="workers", spread=True),
     Workload("workers2", "two workers; origin and load on both cores", Setup(workers=2), group="workers", spread=True),
 ]

@@ -18,7 +18,9 @@ from gw._fast.h1 cimport (
     request_feed, response_feed, response_framing,
 )
 from gw._fast.headers cimport MAX_FIELDS
-from gw._fast.life cimport answer_own, answer_plan, client_gone, drop_origin, exchange_abort, exchange_finish, exchange_new, pass_interim, refuse, response_step, watches_answer
+from gw._fast.life cimport (
+    answer_own, answer_plan, client_gone, drop_origin, exchange_abort, exchange_finish, exchange_new, parked_too_long, pass_interim, refuse, response_step, watches_answer,
+)
 from gw._fast.out cimport Out, out_init
 from gw._fast.pick cimport pick, pick_bit
 from gw._fast.plane cimport (
@@ -27,9 +29,7 @@ from gw._fast.plane cimport (
     X_UP_DROPPED, LaneState, Plan, Pool, Service, SnapshotState, StepCall,
 )
 from gw._fast.pool cimport POOL_FULL, POOL_NO_ADDRESS, pool_handshake, pool_open, pool_take
-from gw._fast.relay cimport (
-    RELAY_BAD, RELAY_BROKEN, RELAY_DONE, RELAY_MORE, RELAY_STALL, RELAY_TOO_LARGE, keep_answer, next_piece, relay_down, relay_down_end, relay_up, rewind_up,
-)
+from gw._fast.relay cimport RELAY_BAD, RELAY_BROKEN, RELAY_DONE, RELAY_MORE, RELAY_STALL, RELAY_TOO_LARGE, keep_answer, next_piece, relay_down, relay_down_end, relay_up, rewind_up
 from gw._fast.shm cimport endpoint_begin, endpoint_failed, endpoint_ok
 from gw._fast.slab cimport Buf, buf_give, buf_take
 from gw._fast.stream cimport (
@@ -676,10 +676,8 @@ cdef void client_timeout(Conn* client, uint32_t events) noexcept nogil:
         client.inbuf.start = client.inbuf.end
         client.lingers = 1
         refuse(x, R_HEAD_TIMEOUT)
-    elif x.flags & X_PARKED and x.park.leave != NULL:
-        x.park.leave(x, False)
     elif x.flags & X_PARKED:
-        refuse(x, R_HOOK_TIMEOUT)
+        parked_too_long(x)
     elif client.out != NULL:
         exchange_abort(x, BY_CLIENT, R_CLIENT_IDLE)
     elif not x.flags & X_DONE_UP:

@@ -141,10 +141,17 @@ class Request:
         scopes: str = "",
         claims: bytes | None = None,
     ) -> None:
-        """An authentication policy has found out who calls. `claims` is a JSON object as bytes, else ValueError. KeyError when there is no such consumer."""
+        """An authentication policy has found out who calls.
+
+        ValueError when `claims` are not a JSON object as bytes, and for a group with a comma; KeyError when there is no such consumer.
+        """
 
     def presents(self) -> None:
         """The request carries a credential, good or bad: it is not anonymous."""
+
+    @property
+    def known(self) -> bool:
+        """Whether the caller has proved who it is, or is taken for a consumer without."""
 
     @property
     def auth(self) -> str:
@@ -180,9 +187,16 @@ class Request:
 class PythonStep(Step):
     """Calls a policy's hooks. An `async def` hook parks its exchange until it is done, at most `process.hook_timeout`; TypeError when `done` is one."""
 
-    def __init__(self, name: str, request: Callable[..., Any] | None = None, response: Callable[..., Any] | None = None, done: Callable[..., Any] | None = None) -> None: ...
+    def __init__(
+        self,
+        name: str,
+        request: Callable[..., Any] | None = None,
+        response: Callable[..., Any] | None = None,
+        done: Callable[..., Any] | None = None,
+        attached: Callable[[Callable[[str, dict[str, Any]], None]], None] | None = None,
+    ) -> None: ...
     def attach(self, report: Callable[[str, dict[str, Any]], None]) -> None:
-        """Where failures go: the events `hook-failed`, `hook-slow` and `hook-timeout`."""
+        """Where failures go: the events `hook-failed`, `hook-slow` and `hook-timeout`. `attached` is told too."""
 
 @final
 class Parked:

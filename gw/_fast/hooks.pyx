@@ -261,11 +261,21 @@ cdef class Request:
 
     def identify(self, method: str, *, consumer: str | None = None, subject: str = "", credential: str = "", groups=(), scopes: str = "", claims: bytes | None = None) -> None:
         """An authentication policy has found out who calls. `claims` is a JSON object as bytes, else ValueError. KeyError when there is no such consumer."""
-        _identify(self.alive(), (method, subject, credential, ",".join(groups), scopes, claims or b""), consumer)
+        cdef tuple listed = tuple(groups)
+        for group in listed:
+            if "," in group:
+                raise ValueError(f"group {group!r} holds a comma: it could not be told from two groups")
+        _identify(self.alive(), (method, subject, credential, ",".join(listed), scopes, claims or b""), consumer)
 
     def presents(self) -> None:
         """The request carries a credential, good or bad: it is not anonymous."""
         self.alive().identity.presented = 1
+
+    @property
+    def known(self) -> bool:
+        """Whether the caller has proved who it is, or is taken for a consumer without."""
+        cdef const Identity* who = &self.alive().identity
+        return who.consumer != NULL or (who.method != NULL and who.presented)
 
     @property
     def auth(self) -> str:
@@ -444,13 +454,15 @@ cdef class PythonStep(Step):
     cdef object on_request
     cdef object on_response
     cdef object on_done
+    cdef object attached
     cdef object report
     cdef bint request_async
     cdef bint response_async
 
-    def __init__(self, name: str, request=None, response=None, done=None) -> None:
+    def __init__(self, name: str, request=None, response=None, done=None, attached=None) -> None:
         Step.__init__(self, name)
         self.python = True
+        self.attached = attached
         self.on_request = request
         self.on_response = response
         self.on_done = done
@@ -469,6 +481,8 @@ cdef class PythonStep(Step):
     def attach(self, report) -> None:
         """Where failures go: report(event, fields)."""
         self.report = report
+        if self.attached is not None:
+            self.attached(report)
 
     cdef int _call(self, Exchange* x, hook, bint waits, bint may_answer):
         cdef int64_t began

@@ -24,5 +24,6 @@ cdef inline bint watches_answer(Exchange* x) noexcept nogil:
 
 # These end the exchange, at once or when the answer has left.
 cdef void refuse(Exchange* x, uint8_t reason) noexcept nogil                  # a problem document
+cdef void parked_too_long(Exchange* x) noexcept nogil                         # unless the step that has parked it lets it go on
 cdef void answer_own(Exchange* x) noexcept nogil                              # x.own
 cdef void answer_plan(Exchange* x) noexcept nogil                             # the plan's redirect or fixed response

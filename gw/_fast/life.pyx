@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from gw._fast.answer cimport R_CLIENT_CLOSED, plain_answer, problem_answer, reason_text, redirect_answer
+from gw._fast.answer cimport R_CLIENT_CLOSED, R_HOOK_TIMEOUT, plain_answer, problem_answer, reason_text, redirect_answer
 from gw._fast.client cimport client_abort, client_close, client_next
 from gw._fast.forward cimport interim_head
 from gw._fast.h1 cimport MSG_EXPECT, MSG_KEEP_ALIVE, head_start
@@ -270,6 +270,13 @@ cdef void refuse(Exchange* x, uint8_t reason) noexcept nogil:
     problem_answer(x, reason, &out)
     if _send_own(x, &out):
         exchange_finish(x)
+
+
+cdef void parked_too_long(Exchange* x) noexcept nogil:
+    if x.park.leave != NULL:
+        x.park.leave(x, False)
+    else:
+        refuse(x, R_HOOK_TIMEOUT)
 
 
 cdef void answer_own(Exchange* x) noexcept nogil:

@@ -46,7 +46,8 @@ cdef bint _lists_all(const char* listed, uint32_t n, char separator, const Words
 
 
 cdef inline bint _unknown(const Identity* who) noexcept nogil:
-    return who.method == NULL and who.consumer == NULL
+    """Nobody has proved who calls, and who comes without a credential is no consumer either. As Request.known has it."""
+    return who.consumer == NULL and (who.method == NULL or not who.presented)
 
 
 cdef inline bint _has_bit(const char* bits, uint32_t index) noexcept nogil:

@@ -7,7 +7,7 @@ from gw._fast.answer cimport R_OVERLOADED
 from gw._fast.forward cimport edit_push, secure_for_client
 from gw._fast.plane cimport STEP_NEXT, Edit, Exchange
 from gw._fast.step cimport Step, step_refuses
-from gw._fast.step import OPS
+from gw._fast.step import OPS as _OPS
 
 cdef struct Fields:
     Edit* items                 # owned by the step, text by its `held`
@@ -45,7 +45,7 @@ cdef class SecureHeaderStep(Step):
             value = raw_value.encode("latin-1")
             self.held += [field, value]
             edit = &self.fields.items[self.fields.n]
-            edit.op = OPS[op]
+            edit.op = _OPS[op]
             edit.name = PyBytes_AS_STRING(field)
             edit.name_len = len(field)
             edit.value = PyBytes_AS_STRING(value)

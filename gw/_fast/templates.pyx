@@ -12,7 +12,7 @@ from gw._fast.out cimport Out, out_init, put
 from gw._fast.plane cimport EDIT_ADD, EDIT_REMOVE, EDIT_SET, STEP_NEXT, Edits, Exchange
 from gw._fast.predicate cimport query_decode, query_equals
 from gw._fast.step cimport Step, step_refuses
-from gw._fast.step import OPS
+from gw._fast.step import OPS as _OPS
 
 cdef enum:                      # Part.kind
     TEXT = 0
@@ -277,7 +277,7 @@ cdef class TemplateStep(Step):
             raise MemoryError
         for op, name, value in changes:
             change = &into.items[into.n]
-            change.op = RENAME if op == "rename" else OPS[op]
+            change.op = RENAME if op == "rename" else _OPS[op]
             change.name = self._hold(name.encode(), &change.name_len)
             if op == "rename":
                 change.value = self._hold(value.encode(), &change.value_len)

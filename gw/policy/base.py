@@ -23,6 +23,7 @@ Need = Literal["identity"]
 RequestHook = Callable[[Request], Response | Refusal | None] | Callable[[Request], Awaitable[Response | Refusal | None]]
 ResponseHook = Callable[[Request], None] | Callable[[Request], Awaitable[None]]
 DoneHook = Callable[[Request], None]
+Report = Callable[[str, dict[str, Any]], None]
 Made = TypeVar("Made")
 
 
@@ -32,12 +33,13 @@ class Hooks(Struct, frozen=True):
     request: before an endpoint is chosen; may return a Response or a Refusal, which ends the exchange. response: the head of the answer is known;
     edits of its headers reach the client. done: the exchange has ended. The first two may be `async def`; an answer of gw's own leaves at
     once, without asynchronous response hooks. A hook that raises, or waits longer than `process.hook_timeout`, ends the exchange: nothing passes
-    that a policy has not seen to.
+    that a policy has not seen to. attached: in each worker before the first request, with a function that writes an event and its fields into the error log.
     """
 
     request: RequestHook | None = None
     response: ResponseHook | None = None
     done: DoneHook | None = None
+    attached: Callable[[Report], None] | None = None
 
 
 class Tools(Struct, frozen=True):

@@ -53,7 +53,7 @@ def build(config: Config, tools: Tools) -> Hooks:
     every, one_of = [_test(each) for each in config.all], [_test(each) for each in config.any]
 
     def judge(request: Request) -> Refusal | None:
-        if not request.auth and request.consumer is None:
+        if not request.known:
             return Refusal("no-credential", {"WWW-Authenticate": "Bearer"})
         claims = request.claims or {}
         fit = all(test(claims) for test in every) and (not one_of or any(test(claims) for test in one_of))

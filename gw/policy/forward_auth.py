@@ -60,7 +60,8 @@ def build(config: Config, tools: Tools) -> Hooks:
     ]
     if problems:
         raise ConfigError(problems)
-    return Hooks(request=ForwardAuth(config, Remote(config.reach, tools.base, f"{tools.pointer}.reach.ca"), tools.subjects).request)
+    remote = Remote(NAME, config.reach, tools.base, f"{tools.pointer}.reach.ca")
+    return Hooks(request=ForwardAuth(config, remote, tools.subjects).request, attached=remote.attach)
 
 
 class ForwardAuth:
@@ -108,9 +109,10 @@ class ForwardAuth:
         return hashlib.sha256("\n".join(parts).encode()).digest()
 
     async def _asked(self, told: list[tuple[str, str]]) -> Reply:
-        reply = await self._remote.ask(self.config.method, self.config.url, told)
-        if reply.status < 200 or reply.status > 599:
-            raise Unreachable(f"{self.config.url} answered {reply.status}")
+        with self._remote.watched():
+            reply = await self._remote.ask(self.config.method, self.config.url, told)
+            if reply.status < 200 or reply.status > 599:
+                raise Unreachable(f"{self.config.url} answered {reply.status}")
         return reply
 
     async def _question(self, told: list[tuple[str, str]]) -> tuple[Reply, float]:

@@ -14,7 +14,7 @@ from gw.config.convert import advise
 from gw.config.node import join
 from gw.config.syntax import is_field_value, is_latin, is_token
 from gw.errors import ConfigError, Problem
-from gw.policy.base import Kind, Tools
+from gw.policy.base import Kind, Need, Tools
 
 KIND: Kind = "shaping"
 FRAMING = {"connection", "content-length", "host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
@@ -39,6 +39,12 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
 
     request: Annotated[Edits, Meta(description="Of what goes to the origin.")] = field(default_factory=Edits)
     response: Annotated[Edits, Meta(description="Of what goes to the client.")] = field(default_factory=Edits)
+
+
+def NEEDS(config: Config) -> Need | None:
+    """Who calls, where a value says it."""
+    values = [value for side in (config.request, config.response) for fields in (side.set, side.add, side.default) for value in fields.values()]
+    return "identity" if any(found[1] is not None and found[1].partition(":")[0] in ("consumer", "claim") for value in values for found in _BRACES.finditer(value)) else None
 
 
 def build(config: Config, tools: Tools) -> Step:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -19,6 +19,9 @@ from gw.policy.remote import Answers, Unreachable
 from gw.policy.session import COOKIES_MAX, Seal, chunk_name, is_ours, joined, split
 from gw.policy.target import authority, target
 
+if TYPE_CHECKING:
+    from gw.policy.oidc import Config  # which builds the Login
+
 T = TypeVar("T")
 
 NAME = "oidc"
@@ -26,24 +29,6 @@ LOGIN_TIME = 600  # seconds a user may take at the provider
 BACK_MAX = 1500  # bytes of a path and query to come back to; the login of a longer one ends on `/`
 RENEWED = 30.0  # seconds that requests with the old cookie get the tokens it was renewed with
 RENEWALS = 10_000
-
-
-class Settings(Struct, frozen=True):
-    """Of the policy, as its Config says them. Times in seconds."""
-
-    cookie: str
-    lifetime: float
-    domain: str | None
-    same_site: str
-    secure: bool
-    scope: str
-    parameters: dict[str, str]
-    origin: str | None
-    callback: str
-    logout: str
-    after_logout: str
-    forward: str
-    renew: float
 
 
 class Session(Struct, array_like=True, frozen=True):
@@ -70,21 +55,23 @@ class Begun(Struct, array_like=True, frozen=True):
 class Login:
     """The policy at work in one worker."""
 
-    def __init__(self, settings: Settings, provider: Provider, keys: list[str], subjects: dict[str, str]) -> None:
-        self.settings = settings
+    def __init__(self, config: Config, provider: Provider, subjects: dict[str, str]) -> None:
+        self.config = config
         self._provider = provider
         self._subjects = subjects
-        self._session = Seal(keys, f"session {provider.client_id} {settings.cookie}")
-        self._begun = Seal(keys, f"login {provider.client_id} {settings.cookie}")
-        self._asks = {"WWW-Authenticate": f'Cookie cookie-name="{settings.cookie}"'}
+        self._name = config.cookie.name
+        self._session = Seal(config.cookie.keys, f"session {config.client_id} {self._name}")
+        self._begun = Seal(config.cookie.keys, f"login {config.client_id} {self._name}")
+        self._asks = {"WWW-Authenticate": f'Cookie cookie-name="{self._name}"'}
+        self._scope = " ".join(dict.fromkeys(["openid", *config.scopes]))
         self._renewals: Answers[Session | None] = Answers(RENEWALS)
 
     async def request(self, request: Request) -> Response | Refusal | None:
         """The hook."""
         try:
-            if request.path == self.settings.callback:
+            if request.path == self.config.callback:
                 return await self._finish(request)
-            if request.path == self.settings.logout:
+            if request.path == self.config.logout:
                 return await self._logout(request)
             session = await self._current(request)
             if session is None:
@@ -106,7 +93,7 @@ class Login:
         session = self._opened(request)
         if session is None or now >= session.ends:
             return None
-        if session.until == 0 or now < session.until - self.settings.renew:
+        if session.until == 0 or now < session.until - self.config.renew:
             return session
         try:
             renewed = await self._renewed(session) if session.refresh else None
@@ -120,7 +107,7 @@ class Login:
         return renewed
 
     def _opened(self, request: Request) -> Session | None:
-        return _unpacked(self._session, joined(self.settings.cookie, cookies.read(request.headers)), Session)
+        return _unpacked(self._session, joined(self._name, cookies.read(request.headers)), Session)
 
     async def _renewed(self, session: Session) -> Session | None:
         """Once for all requests that carry the same refresh token; None when the provider gives no more."""
@@ -144,13 +131,13 @@ class Login:
         elif before is None:
             raise Refused("there is no id_token")
         refresh = tokens.refresh_token or (before.refresh if before else "")
-        watched = bool(refresh) or self.settings.forward == "access-token"
+        watched = bool(refresh) or self.config.forward == "access-token"
         return Session(
             id_token=tokens.id_token or (before.id_token if before else ""),
-            scope=tokens.scope or (before.scope if before else self.settings.scope),
-            ends=before.ends if before else now + round(self.settings.lifetime),
+            scope=tokens.scope or (before.scope if before else self._scope),
+            ends=before.ends if before else now + round(self.config.cookie.lifetime),
             until=now + tokens.expires_in if watched and tokens.expires_in is not None else 0,
-            access=tokens.access_token if self.settings.forward == "access-token" else "",
+            access=tokens.access_token if self.config.forward == "access-token" else "",
             refresh=refresh,
         )
 
@@ -158,27 +145,27 @@ class Login:
         payload = _payload(session.id_token)
         subject = orjson.loads(payload)["sub"]
         request.identify(NAME, consumer=self._subjects.get(subject), subject=subject, scopes=session.scope, claims=payload)
-        cookies.take_away(request.headers, lambda name: is_ours(self.settings.cookie, name))
-        if self.settings.forward != "nothing":
-            request.headers["Authorization"] = f"Bearer {session.access if self.settings.forward == 'access-token' else session.id_token}"
+        cookies.take_away(request.headers, lambda name: is_ours(self._name, name))
+        if self.config.forward != "nothing":
+            request.headers["Authorization"] = f"Bearer {session.access if self.config.forward == 'access-token' else session.id_token}"
 
     # The login.
 
     async def _begin(self, request: Request) -> Response | Refusal:
-        if any(is_ours(self.settings.cookie, name) for name, _ in cookies.read(request.headers)):
+        if any(is_ours(self._name, name) for name, _ in cookies.read(request.headers)):
             request.presents()
         if not _shows_pages(request):
             return Refusal("no-credential", self._asks)
         document = await self._provider.document()
         state, nonce, verifier = secrets.token_urlsafe(24), secrets.token_urlsafe(24), secrets.token_urlsafe(32)
-        redirect = self._origin(request) + self.settings.callback
+        redirect = self._origin(request) + self.config.callback
         begun = Begun(nonce, verifier, _back(request), redirect, int(self._provider.wall()) + LOGIN_TIME)
         asked = {
-            **self.settings.parameters,
+            **self.config.parameters,
             "response_type": "code",
-            "client_id": self._provider.client_id,
+            "client_id": self.config.client_id,
             "redirect_uri": redirect,
-            "scope": self.settings.scope,
+            "scope": self._scope,
             "state": state,
             "nonce": nonce,
             "code_challenge": base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode(),
@@ -211,12 +198,12 @@ class Login:
 
     def _begun_name(self, state: str) -> str:
         """Of the cookie of one login: several tabs may be on their way. Who does not know the state does not find it."""
-        return f"{self.settings.cookie}-login-{hashlib.sha256(state.encode()).hexdigest()[:32]}"
+        return f"{self._name}-login-{hashlib.sha256(state.encode()).hexdigest()[:32]}"
 
     def _begun_cookie(self, state: str, value: str, seconds: int) -> str:
-        settings = self.settings
+        kept = self.config.cookie
         return cookies.set_cookie(
-            self._begun_name(state), value, seconds=seconds, path=settings.callback, domain=None, secure=settings.secure, same_site=settings.same_site
+            self._begun_name(state), value, seconds=seconds, path=self.config.callback, domain=None, secure=kept.secure, same_site=kept.same_site
         )
 
     # The logout.
@@ -230,31 +217,31 @@ class Login:
         try:
             document = await self._provider.document()
         except Unreachable:
-            return _sent_to(self.settings.after_logout, gone)
+            return _sent_to(self.config.after_logout, gone)
         if document.end_session_endpoint is None or session is None:
-            return _sent_to(self.settings.after_logout, gone)
-        asked = {"id_token_hint": session.id_token, "client_id": self._provider.client_id, "post_logout_redirect_uri": self._origin(request) + self.settings.after_logout}
+            return _sent_to(self.config.after_logout, gone)
+        asked = {"id_token_hint": session.id_token, "client_id": self.config.client_id, "post_logout_redirect_uri": self._origin(request) + self.config.after_logout}
         return _sent_to(_with_query(document.end_session_endpoint, asked), gone)
 
     # Cookies.
 
     def _kept(self, request: Request, session: Session) -> list[str]:
         """Fields that give the browser this session, and take away what is left of a longer one. Raises TooLarge."""
-        made = split(self.settings.cookie, self._session.seal(msgspec.msgpack.encode(session)))
+        made = split(self._name, self._session.seal(msgspec.msgpack.encode(session)))
         seconds = max(0, session.ends - int(self._provider.wall()))
         left = self._names(request) - {name for name, _ in made}
         return [*(self._cookie(name, value, seconds) for name, value in made), *(self._cookie(name, "", 0) for name in sorted(left))]
 
     def _names(self, request: Request) -> set[str]:
         """Of our cookies that the browser has."""
-        return {name for name, _ in cookies.read(request.headers)} & {chunk_name(self.settings.cookie, number) for number in range(COOKIES_MAX)}
+        return {name for name, _ in cookies.read(request.headers)} & {chunk_name(self._name, number) for number in range(COOKIES_MAX)}
 
     def _cookie(self, name: str, value: str, seconds: int) -> str:
-        settings = self.settings
-        return cookies.set_cookie(name, value, seconds=seconds, path="/", domain=settings.domain, secure=settings.secure, same_site=settings.same_site)
+        kept = self.config.cookie
+        return cookies.set_cookie(name, value, seconds=seconds, path="/", domain=kept.domain, secure=kept.secure, same_site=kept.same_site)
 
     def _origin(self, request: Request) -> str:
-        return self.settings.origin or f"{request.scheme}://{authority(request)}"
+        return (self.config.origin or "").rstrip("/") or f"{request.scheme}://{authority(request)}"
 
 
 def _unpacked(seal: Seal, text: str | None, kind: type[T]) -> T | None:

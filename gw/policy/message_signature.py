@@ -22,6 +22,7 @@ from gw.policy.target import authority, target
 
 SIGNATURES_MAX = 4  # looked at in one request
 COMPONENTS_MAX = 64
+FIELD_MAX = 4096  # bytes of Signature-Input, and of Signature: reading them is slow enough to be an attack
 RSA_BITS = range(2048, 8193)
 P256_BYTES = 32
 SECRET_MIN = 16
@@ -96,7 +97,7 @@ def _der(signature: bytes) -> bytes:
 
 def message_signatures(request: Request, label: str | None) -> list[Signed]:
     """Those of Signature and Signature-Input, or the one with this label. Empty when there are none; raises Malformed."""
-    inputs, signatures = request.headers.get_all("signature-input"), request.headers.get_all("signature")
+    inputs, signatures = (", ".join(request.headers.get_all(name)) for name in ("signature-input", "signature"))
     if not inputs or not signatures:
         return []
     described, made = _dictionary(inputs), _dictionary(signatures)
@@ -104,9 +105,11 @@ def message_signatures(request: Request, label: str | None) -> list[Signed]:
     return [_signed(request, described[each], made[each][0]) for each in labels[:SIGNATURES_MAX]]
 
 
-def _dictionary(values: list[str]) -> dict[str, Any]:
+def _dictionary(text: str) -> dict[str, Any]:
+    if len(text) > FIELD_MAX:
+        raise Malformed(f"it is longer than {FIELD_MAX} bytes")
     try:
-        return dict(parse(", ".join(values).encode("latin-1"), tltype="dictionary"))  # type: ignore[arg-type]  # of any type; that one gives a dict
+        return dict(parse(text.encode("latin-1"), tltype="dictionary"))  # type: ignore[arg-type]  # of any type; that one gives a dict
     except StructuredFieldError as error:
         raise Malformed(str(error)) from None
 

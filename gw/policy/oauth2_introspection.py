@@ -86,7 +86,8 @@ def build(config: Config, tools: Tools) -> Hooks:
     problems = [Problem(message=message, pointer=tools.pointer, hint=hint) for message, hint in _flaws(config)]
     if problems:
         raise ConfigError(problems)
-    return Hooks(request=Introspection(config, Remote(config.reach, tools.base, f"{tools.pointer}.reach.ca"), tools.subjects).request)
+    remote = Remote(NAME, config.reach, tools.base, f"{tools.pointer}.reach.ca")
+    return Hooks(request=Introspection(config, remote, tools.subjects).request, attached=remote.attach)
 
 
 def _flaws(config: Config) -> list[tuple[str, str]]:
@@ -145,15 +146,19 @@ class Introspection:
         return found
 
     async def _question(self, token: bytes) -> tuple[Known, float]:
+        with self._remote.watched():
+            known = await self._asked(token)
+        return known, self._keep(known.answer)
+
+    async def _asked(self, token: bytes) -> Known:
         fields = [("Authorization", self._own), ("Accept", "application/json"), ("Content-Type", "application/x-www-form-urlencoded")]
         reply = await self._remote.ask("POST", self.config.endpoint, fields, urlencode({"token": token, "token_type_hint": "access_token"}).encode())
         if reply.status != 200:
             raise Unreachable(f"{self.config.endpoint} answered {reply.status}")
         try:
-            known = Known(_decode(reply.body), reply.body)
+            return Known(_decode(reply.body), reply.body)
         except msgspec.DecodeError as error:
             raise Unreachable(f"{self.config.endpoint}: {error}") from error
-        return known, self._keep(known.answer)
 
     def _keep(self, answer: Answer) -> float:
         """Seconds. What a token is not good for any more, or not yet, is told by its own dates."""

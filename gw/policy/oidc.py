@@ -11,7 +11,7 @@ from gw.config.syntax import is_token
 from gw.config.units import Bounds, Duration
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Hooks, Kind, Tools
-from gw.policy.login import Login, Settings
+from gw.policy.login import Login
 from gw.policy.provider import Provider
 from gw.policy.remote import Reach, Remote, check_url
 
@@ -67,28 +67,10 @@ def build(config: Config, tools: Tools) -> Hooks:
     problems = [Problem(message=message, pointer=f"{tools.pointer}.{key}", hint=hint) for key, message, hint in _flaws(config)]
     if problems:
         raise ConfigError(problems)
-    remote = Remote(config.reach, tools.base, f"{tools.pointer}.reach.ca")
+    remote = Remote("oidc", config.reach, tools.base, f"{tools.pointer}.reach.ca")
     provider = Provider(remote, config.issuer, config.client_id, config.client_secret, config.algorithms, round(config.leeway))
-    login = Login(_settings(config), provider, config.cookie.keys, tools.subjects)
-    return Hooks(request=login.request, response=login.response)
-
-
-def _settings(config: Config) -> Settings:
-    return Settings(
-        cookie=config.cookie.name,
-        lifetime=config.cookie.lifetime,
-        domain=config.cookie.domain,
-        same_site=config.cookie.same_site,
-        secure=config.cookie.secure,
-        scope=" ".join(["openid", *(scope for scope in config.scopes if scope != "openid")]),
-        parameters=config.parameters,
-        origin=config.origin.rstrip("/") if config.origin else None,
-        callback=config.callback,
-        logout=config.logout,
-        after_logout=config.after_logout,
-        forward=config.forward,
-        renew=config.renew,
-    )
+    login = Login(config, provider, tools.subjects)
+    return Hooks(request=login.request, response=login.response, attached=remote.attach)
 
 
 def _flaws(config: Config) -> list[tuple[str, str, str]]:

@@ -88,16 +88,17 @@ class Provider:
             fields.append(("Authorization", "Basic " + base64.b64encode(user.encode()).decode()))
         else:
             form |= {"client_id": self.client_id, "client_secret": self._secret}
-        reply = await self._remote.ask("POST", document.token_endpoint, fields, urlencode(form).encode())
-        if 400 <= reply.status <= 499 and reply.status not in (408, 429):
-            raise Refused(f"the token endpoint answered {reply.status}")
-        return _decoded(_good(reply, document.token_endpoint), Tokens, document.token_endpoint)
+        with self._remote.watched():
+            reply = await self._remote.ask("POST", document.token_endpoint, fields, urlencode(form).encode())
+            if 400 <= reply.status <= 499 and reply.status not in (401, 408, 429):  # 401: it is this gateway that it does not know
+                raise Refused(f"the token endpoint answered {reply.status}")
+            return _decoded(_good(reply, document.token_endpoint), Tokens, document.token_endpoint)
 
     async def claims(self, token: str, nonce: str | None) -> dict[str, Any]:
         """Of an id_token (OpenID Connect Core 1.0 section 3.1.3.7). Raises Refused, Unreachable."""
         known = await self._read()
         found = self._checked(known, token)
-        if found in ("unknown-kid", "no-kid", "signature") and time.monotonic() - known.at >= AGAIN:
+        if found in ("unknown-kid", "no-kid", "signature") and self._known.clock() - known.at >= AGAIN:
             found = self._checked(await self._read(anew=True), token)
         if isinstance(found, str):
             raise Refused(f"the id_token is refused: {found}")
@@ -112,12 +113,16 @@ class Provider:
 
     def _checked(self, known: Known, token: str) -> dict[str, Any] | str:
         rules = {"issuers": [self.issuer], "audiences": [self.client_id], "required": ["sub", "iat"], "leeway": self._leeway, "max_bytes": TOKEN_MAX}
-        return check(known.keys, rules, token.encode("utf-8", "replace"), int(self.wall()))
+        return check(known.keys, rules, token.encode(), int(self.wall()))
 
     async def _read(self, *, anew: bool = False) -> Known:
         return await self._known.ask(b"", self._question, STALE, anew=anew)
 
     async def _question(self) -> tuple[Known, float]:
+        with self._remote.watched():
+            return await self._discovered(), FRESH
+
+    async def _discovered(self) -> Known:
         url = self.issuer.rstrip("/") + "/.well-known/openid-configuration"
         document = _decoded(await self._got(url), Document, url)
         if document.issuer != self.issuer:
@@ -129,7 +134,7 @@ class Provider:
             keys = KeySet(read_keys(await self._got(document.jwks_uri), what=document.jwks_uri, algorithms=self._algorithms).keys)
         except ValueError as error:
             raise Unreachable(str(error)) from error
-        return Known(document, keys, time.monotonic()), FRESH
+        return Known(document, keys, self._known.clock())
 
     async def _got(self, url: str) -> bytes:
         return _good(await self._remote.ask("GET", url, [("Accept", "application/json")]), url)

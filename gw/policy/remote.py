@@ -6,9 +6,10 @@ import asyncio
 import ssl
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,11 +17,13 @@ from msgspec import Meta, Struct
 
 from gw.config.units import Bounds, Duration
 from gw.errors import ConfigError, GatewayError, Problem
+from gw.policy.base import Report
 
 T = TypeVar("T")
 
 REPLY_MAX = 64 * 1024
 IDLE = 30.0  # seconds a connection to the service is kept for the next question
+TELL_EVERY = 10.0  # seconds between two lines in the error log
 PATIENCE = Bounds(0.001, 60.0)
 
 
@@ -51,9 +54,14 @@ class Reach(Struct, forbid_unknown_fields=True, frozen=True):
 class Remote:
     """The client of one policy in one worker. It is made on the loop that asks first, and closed when the policy goes."""
 
-    def __init__(self, reach: Reach, base: Path, pointer: str) -> None:
+    def __init__(self, policy: str, reach: Reach, base: Path, pointer: str, clock: Callable[[], float] = time.monotonic) -> None:
         """Raises ConfigError for a `ca` that cannot be read."""
         self.reach = reach
+        self.clock = clock
+        self._policy = policy
+        self._report: Report = _nowhere
+        self._told = float("-inf")
+        self._untold = 0
         self._trust = _trust(reach, base, pointer)
         self._client: httpx.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -71,6 +79,23 @@ class Remote:
             raise Unreachable(f"{url}: no answer within {self.reach.timeout}") from error
         except httpx.HTTPError as error:
             raise Unreachable(f"{url}: {type(error).__name__}: {error}") from error
+
+    def attach(self, report: Report) -> None:
+        """Where failures go: the event `policy-unreachable`."""
+        self._report = report
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """An Unreachable that is raised in here is told to the operator, at most every ten seconds, and passes on."""
+        try:
+            yield
+        except Unreachable as error:
+            self._untold += 1
+            if self.clock() - self._told >= TELL_EVERY:
+                self._told = self.clock()
+                self._report("policy-unreachable", {"policy": self._policy, "error": str(error), "times": self._untold})
+                self._untold = 0
+            raise
 
     def _here(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
@@ -94,6 +119,10 @@ def check_url(url: str, pointer: str) -> None:
         good = False
     if not good or not url.isascii() or not url.isprintable() or " " in url:
         raise ConfigError([Problem(message=f"'{url}' is not a URL that can be asked", pointer=pointer, hint="http:// or https://, a host, a path; no user, query or fragment")])
+
+
+def _nowhere(event: str, fields: dict[str, Any]) -> None:
+    """Of a policy that no lane runs."""
 
 
 def _trust(reach: Reach, base: Path, pointer: str) -> ssl.SSLContext:

@@ -158,7 +158,7 @@ class StepBuilder:
         if not isinstance(built, Hooks):
             raise ConfigError([Problem(message=f"policy '{policy.name}': build() returned {type(built).__name__}, expected Hooks", pointer=written.pointer)])
         try:
-            return PythonStep(policy.name, built.request, built.response, built.done)
+            return PythonStep(policy.name, built.request, built.response, built.done, built.attached)
         except TypeError as error:
             raise ConfigError([Problem(message=str(error), pointer=written.pointer)]) from None
 

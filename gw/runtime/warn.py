@@ -13,6 +13,8 @@ from gw.policy import Policy, find
 from gw.runtime.steps import ANONYMOUS, leaves, written_for
 from gw.tls import certificate_warnings
 
+CERTIFICATES = "mtls"  # the policy that wants a client's certificate
+
 
 def warnings(loaded: Loaded) -> list[Problem]:
     """Problems of the config across its objects, of the order of its policies and of its certificates, with their places; after a good `load` these are warnings."""
@@ -21,10 +23,19 @@ def warnings(loaded: Loaded) -> list[Problem]:
 
 
 def order_warnings(loaded: Loaded) -> list[Problem]:
-    """Orders of policies that cannot mean what was intended, each once however many routes it holds for."""
+    """Orders and places of policies that cannot mean what was intended, each once however many routes it holds for."""
     order = Order(loaded)
-    found = [problem for index in range(len(loaded.config.routes)) for problem in order.of(index)]
+    found = [problem for index in range(len(loaded.config.routes)) for problem in (*order.of(index), *_unasked(loaded, index))]
     return list({(each.pointer, each.message): each for each in found}.values())
+
+
+def _unasked(loaded: Loaded, index: int) -> Iterator[Problem]:
+    """Certificates that no listener asks for."""
+    if any(listener.tls and listener.tls.client_certificates for listener in loaded.config.listeners):
+        return
+    for each in leaves(written_for(loaded.config, index)):
+        if each.name == CERTIFICATES:
+            yield _warning(each, f"'{CERTIFICATES}' finds no certificate: no listener asks clients for one", "set `tls: {client_certificates: {ca: ...}}` on a listener")
 
 
 class Order:

@@ -77,7 +77,7 @@ def test_a_name_only_spelled_like_a_known_one_is_not_shown(rig: Make, origin: Or
     assert answer.sent("X_Real_IP") == []
 
 
-CLAIMS = """
+NOMINATED = """
 def build(config: Config, tools: Tools) -> Hooks:
     def look(request: Request) -> None:
         SEEN.append([request.headers.get(name) for name in ("X-Tenant", "Connection", "Upgrade", "TE")])
@@ -86,10 +86,10 @@ def build(config: Config, tools: Tools) -> Hooks:
 
 
 def test_what_connection_names_is_not_shown_for_it_is_not_sent(rig: Make, origin: Origin) -> None:
-    made = rig(behind(origin, "claims"), claims=CLAIMS)
+    made = rig(behind(origin, "nominated"), nominated=NOMINATED)
     with Client(made.port) as client:
         answer = client.ask("/", "X-Tenant: a", "Connection: x-tenant", "Upgrade: odd", "TE: trailers")
-    assert made.module("claims").SEEN == [[None, "x-tenant", "odd", "trailers"]]
+    assert made.module("nominated").SEEN == [[None, "x-tenant", "odd", "trailers"]]
     assert answer.sent("X-Tenant") == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -72,13 +73,18 @@ class Service(ThreadingHTTPServer):
 
     daemon_threads = False
 
-    def __init__(self) -> None:
+    def __init__(self, pair: tuple[str, str] | None = None) -> None:
+        """`pair`: certificate and key to speak TLS with."""
         super().__init__(("127.0.0.1", 0), _Handler)
+        if pair:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*pair)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         self.asked: list[Asked] = []
         self.answer: Callable[[Asked], Told] = lambda _: Told()
         self.go_on = threading.Event()
         self.go_on.set()
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.url = f"{'https' if pair else 'http'}://127.0.0.1:{self.server_address[1]}"
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 

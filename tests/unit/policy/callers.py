@@ -34,11 +34,11 @@ CONSUMERS = "consumers: {ann: {groups: [staff, admin]}, bob: {groups: [staff]}, 
 
 
 @contextmanager
-def served(folder: Path, *policies: str, more: str = CONSUMERS) -> Iterator[Client]:
-    """A client of one route to an origin, behind `caller` and these policies."""
+def served(folder: Path, *policies: str, more: str = CONSUMERS, first: str = "caller") -> Iterator[Client]:
+    """A client of one route to an origin, behind `first`, which finds out who calls, and these policies."""
     origin = Origin()
     try:
-        made = Rig(folder, behind(origin, "caller", *policies, more=more), caller=CALLER)
+        made = Rig(folder, behind(origin, first, *policies, more=more), caller=CALLER)
         client = Client(made.port)
         try:
             yield client

@@ -43,6 +43,11 @@ def test_who_passes(tmp_path: Path, settings: str, passes: set[str]) -> None:
     assert found == {"nobody": "no-credential"} | {name: "passed" if name in passes else REFUSED for name in CALLERS if name != "nobody"}
 
 
+def test_a_group_cannot_smuggle_another_one_in(tmp_path: Path) -> None:
+    with served(tmp_path, "acl: {allow: {groups: [admin]}}") as client:
+        assert outcome(client.ask("/", *who(groups="guests,admin"))) == "hook-failed"
+
+
 def test_the_refusals_are_answers_of_rfc_9110(tmp_path: Path) -> None:
     with served(tmp_path, "acl: {allow: {groups: [admin]}}") as client:
         unknown, refused = client.ask("/"), client.ask("/", *who("bob"))
@@ -61,6 +66,12 @@ def test_explain_names_the_caller(tmp_path: Path) -> None:
     route = "routes: [{path: /, respond: {}, policies: [caller, acl: {allow: {groups: [admin]}}]}]"
     verdict = explained(tmp_path, route, ("X-Known", "yes"), ("X-Who", "bob"))[1]
     assert (verdict.policy, verdict.verdict, verdict.reason, verdict.told) == ("acl", "answer", REFUSED, "consumer 'bob'")
+
+
+@pytest.mark.parametrize(("first", "expected"), [("anonymous", "no-credential"), ("anonymous: {consumer: eve}", "passed")])
+def test_who_is_let_in_without_a_credential_is_known_if_it_is_a_consumer(tmp_path: Path, first: str, expected: str) -> None:
+    with served(tmp_path, "acl: {deny: {groups: [banned]}}", first=first) as client:
+        assert outcome(client.ask("/")) == expected
 
 
 def test_what_cannot_work_is_refused_where_it_is_written() -> None:

@@ -114,6 +114,12 @@ def test_callers_without_a_token(tmp_path: Path) -> None:
     assert (bare.status, outcome(bare)) == (403, "not-permitted")
 
 
+@pytest.mark.parametrize(("first", "expected"), [("anonymous", "no-credential"), ("anonymous: {consumer: eve}", "passed")])
+def test_who_is_let_in_without_a_credential_is_known_if_it_is_a_consumer(tmp_path: Path, first: str, expected: str) -> None:
+    with served(tmp_path, "claims: {all: [{claim: a, exists: false}]}", first=first) as client:
+        assert outcome(client.ask("/")) == expected
+
+
 def test_what_cannot_work_is_refused_where_it_is_written() -> None:
     config = Config(
         all=[Claim("tenant"), Claim("a..b", exists=True), Claim([], exists=True), Claim("a", matches="(a")],

@@ -99,6 +99,7 @@ def test_when_it_is_not_there(rig: Make, origin: Origin, nobody: str, on_error: 
     made = rig(behind(origin, f"forward-auth: {{url: '{nobody}', on_error: {on_error}, copy: [X-User]}}"))
     answer = ask(made.port, "X-User: forged")
     assert answer.status == status
+    assert [event["policy"] for event in made.said("policy-unreachable")] == ["forward-auth"]
     if status == 503:
         assert answer.told["reason"] == "decision-unavailable"
     else:

@@ -174,6 +174,11 @@ def test_many_long_values_stay_whole_while_their_memory_grows(tmp_path: Path) ->
                 assert answer.one(f"X-{index}") == f"{index}{'y' * size}"
 
 
+@pytest.mark.parametrize(("value", "need"), [("{claim:sub}", "identity"), ("x {consumer}", "identity"), ("{{consumer}}", None), ("{client}", None)])
+def test_a_check_knows_which_values_need_to_know_who_calls(value: str, need: str | None) -> None:
+    assert find("headers", [], "$").needs(Config(response=Edits(add={"X-A": value}))) == need
+
+
 def test_renaming_keeps_all_values_in_their_order(tmp_path: Path) -> None:
     policies = "[headers: {request: {rename: {X-Old: X-New, X-Gone: X-None}}, response: {rename: {set-cookie: X-Cookie}}}]"
     with gateway_of(tmp_path, policies) as made:

@@ -13,7 +13,6 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
-from gw._fast.shm import Segment
 from gw.errors import ConfigError
 from tests.unit.fast.rig import Answer, Client, Make, Origin, behind
 from tests.unit.policy.asking import compiled
@@ -80,7 +79,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The wall clock, and the monotonic one, of policies that are built from now on."""
     now = [NOW, 1000.0]
     monkeypatch.setattr("gw.policy.hmac.Signatures.__init__.__defaults__", (lambda: now[0], lambda: now[1]))
-    monkeypatch.setattr("tests.unit.fast.rig.Segment", lambda *sizes: Segment(*sizes, 1024))  # with room for what was used once
     return now
 
 
@@ -277,6 +275,8 @@ GOOD = SIGNER.fields(WHOLE)
         ([*SIGNER.fields({**WHOLE, '"x-a";sf': "1"}), "X-A: 1"], "invalid-credential"),
         (SIGNER.fields({**WHOLE, '"x-absent"': ""}), "invalid-credential"),
         (Signer(key="two").fields(WHOLE), "invalid-credential"),
+        (SIGNER.fields(WHOLE, f';created={T};tag="{"x" * 4100}"'), "invalid-credential"),
+        (SIGNER.fields({**WHOLE, **{f'"x-{number}"': "1" for number in range(62)}}) + [f"X-{number}: 1" for number in range(62)], "invalid-credential"),
         (Signer(lambda base: hmac.digest(b"another secret than that", base, "sha256")).fields(WHOLE), "invalid-credential"),
         ([f'Signature-Input: sig1=("@path" "@path");created={T};keyid="one"', GOOD[1]], "invalid-credential"),
     ],

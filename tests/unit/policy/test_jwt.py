@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gw._fast.shm import Segment
 from gw.config import load
@@ -21,6 +24,7 @@ from gw.policy.jwt import Config, build
 from gw.runtime import Decision, Engine, compile_snapshot, decide
 from gw.server.sources import Sources, sources_of, supply
 from tests.jwks import Issuer, secret_of, token_of
+from tests.reference import pairs
 from tests.reference.token import encode
 from tests.tokens import sign
 from tests.unit.fast.rig import Answer, Client, Origin, Rig, behind, until
@@ -178,6 +182,40 @@ def test_a_request_with_two_tokens_is_refused(rig: Callable[..., Rig]) -> None:
         assert reason(answer) == "invalid-credential"
         assert answer.one("WWW-Authenticate") == 'Bearer realm="gw", error="invalid_request", error_description="The request carries more than one token"'
     assert reason(ask(made, path=f"/?%74={T}")) == "no-credential"
+
+
+PIECES = st.sampled_from([f"s={T}", "s=", "s", "xs=1", "s2=2", "a=1", "=", "", " ", "a=s=x", "S=1"])
+
+
+@pytest.fixture(scope="module")
+def hiding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Offline, a cookie or a parameter `s` holds the token and does not reach the endpoint."""
+    folder = tmp_path_factory.mktemp("hiding")
+    policies = settings("from: [{cookie: s}, {query: s}], hide_credential: true")
+    config = f"services: {{one: {{endpoints: ['127.0.0.1:1']}}}}\nroutes: [{{path: /, service: one, policies: [{policies}]}}]\n"
+    (folder / "gw.yaml").write_text(f"listeners: [{{bind: '127.0.0.1:1'}}]\nadmin: null\n{config}")
+    segment = Segment(1, 8, 8)
+    made = Engine(compile_snapshot(load(folder / "gw.yaml").config, 1, segment, folder), segment)
+    yield made
+    made.close()
+
+
+@hypothesis.settings(deadline=None)
+@given(pieces=st.lists(st.tuples(PIECES, st.sampled_from(["", " ", "  "])), max_size=6), query=st.booleans())
+def test_a_pair_is_found_and_hidden_wherever_it_stands(hiding: Engine, pieces: list[tuple[str, str]], query: bool) -> None:
+    mark = "&" if query else ";"
+    text = mark.join(piece.strip() if query else space + piece for piece, space in pieces).strip()
+    found = pairs.find(text, mark, "s")
+    asked = hiding.ask("GET", f"/p?{text}") if query else hiding.ask("GET", "/p", [("Cookie", text), ("X-Behind", "there")])
+    decision = asyncio.run(asked)
+    assert decision.reason == ("" if found == [T] else "invalid-credential" if found else "no-credential")
+    if decision.reason:
+        return
+    lines = decision.forwarded.decode().split("\r\n")
+    sent = lines[0].split(" ")[1].partition("?")[2] if query else "".join(line[7:] for line in lines if line.startswith("Cookie:"))
+    assert pairs.others(sent, mark, "s") == pairs.others(text, mark, "s")
+    assert T not in decision.forwarded.decode()
+    assert query or "X-Behind: there" in lines
 
 
 # What is refused, and how that is said.

@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gw._fast.shm import Segment
 from gw.errors import ConfigError
+from gw.policy.remote import Answers, Unreachable
 from gw.runtime.explain import Engine
+from tests.certs import make_ca, make_cert
 from tests.unit.fast.rig import Answer, Client, Make, Origin, behind, until
 from tests.unit.policy.asking import Asked, Service, Told, compiled
 
@@ -148,6 +152,18 @@ def test_an_answer_that_cannot_be_used_decides_nothing(rig: Make, origin: Origin
     assert (answer.status, answer.told["reason"]) == (503, "decision-unavailable")
     assert len(service.asked) == 1
     assert origin.paths == []
+    (event,) = made.said("policy-unreachable")
+    assert (event["policy"], event["times"], service.url in event["error"]) == ("oauth2-introspection", 1, True)
+
+
+def test_a_server_that_is_down_is_told_seldom(rig: Make, origin: Origin, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("gw.policy.remote.Remote.__init__.__defaults__", (lambda: now[0],))
+    service.answer = lambda _: Told(500)
+    made = rig(behind(origin, policy(service)))
+    for now[0] in (0.0, 1.0, 9.9, 10.0):
+        assert ask(made.port, "Authorization: Bearer good").status == 503
+    assert [event["times"] for event in made.said("policy-unreachable")] == [1, 3]
 
 
 def test_a_server_that_does_not_answer_in_time(rig: Make, origin: Origin, service: Service) -> None:
@@ -268,3 +284,68 @@ def test_questions_are_of_the_form_the_standard_asks_for(rig: Make, origin: Orig
     assert seen[0].fields["content-type"] == "application/x-www-form-urlencoded"
     assert seen[0].fields["accept"] == "application/json"
     assert seen[0].form["token"] == "a+/~b=="
+
+
+def test_the_server_must_prove_its_name(rig: Make, origin: Origin, tmp_path: Path) -> None:
+    ca = make_ca(tmp_path)
+    server = Service(make_cert(tmp_path, ["127.0.0.1"], ca).pair)
+    stranger = Service(make_cert(tmp_path, ["other.example"], ca).pair)
+    try:
+        for service, reach, status in ((server, "reach: {ca: ca.pem}", 200), (server, "", 503), (stranger, "reach: {ca: ca.pem}", 503)):
+            saying(service)
+            made = rig(behind(origin, policy(service, reach)))
+            assert ask(made.port, "Authorization: Bearer good").status == status
+            made.reload("routes: [{path: /, respond: {body: new}}]")  # its connections close before the service does
+    finally:
+        server.close()
+        stranger.close()
+
+
+def test_alternatives_are_tried_one_after_the_other(rig: Make, origin: Origin, service: Service) -> None:
+    service.answer = lambda asked: Told(200, json.dumps({"active": asked.form.get("token") == "good", "sub": "alice"}).encode()) if asked.form else Told(403)
+    either = f"any-of: [{{{policy(service)}}}, {{forward-auth: {{url: '{service.url}/decide', subject: X-User}}}}]"
+    made = rig(behind(origin, either))
+    assert ask(made.port, "Authorization: Bearer good").sent("x-subject") == ["alice"]
+    assert [asked.path for asked in service.asked] == ["/introspect"]
+    assert ask(made.port, "Authorization: Bearer bad").status == 403
+    service.answer = lambda _: Told(200, b'{"active": false}', (("X-User", "bob"),))
+    assert ask(made.port, "Authorization: Bearer worse").sent("x-subject") == ["bob"]
+
+
+TTL, STALE, MOST = 2, 3, 3
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.booleans()), max_size=40))
+def test_what_is_kept_against_a_slow_model(steps: list[tuple[int, int, bool]]) -> None:
+    """The model keeps a list of (key, value, time), the one used last at its end."""
+    model: list[tuple[int, int, int]] = []
+    now = 0
+    kept: Answers[int] = Answers(MOST, clock=lambda: now)
+
+    async def ask(key: int, value: int, *, down: bool) -> int | None:
+        async def question() -> tuple[int, float]:
+            if down:
+                raise Unreachable("down")
+            return value, TTL
+
+        try:
+            return await kept.ask(bytes([key]), question, STALE)
+        except Unreachable:
+            return None
+
+    async def run() -> None:
+        nonlocal now, model
+        for number, (key, later, down) in enumerate(steps):
+            now += later
+            known = next((each for each in model if each[0] == key), None)
+            model = [each for each in model if each[0] != key]
+            if known and now < known[2] + TTL:
+                expected = known[1]
+            elif down:
+                expected = known[1] if known and now < known[2] + TTL + STALE else None
+            else:
+                expected, known = number, (key, number, now)
+            model = [*model, known][-MOST:] if known else model
+            assert await ask(key, number, down=down) == expected
+
+    asyncio.run(run())

@@ -237,7 +237,10 @@ def test_a_document_that_is_not_the_issuers(browser: Callable[..., Browser], pro
 
 @pytest.mark.parametrize(
     ("told", "reason"),
-    [(Told(500), "decision-unavailable"), (Told(429), "decision-unavailable"), (Told(200, b"{"), "decision-unavailable"), (Told(400), "invalid-credential")],
+    [
+        *((told, "decision-unavailable") for told in (Told(500), Told(401), Told(429), Told(200, b"{"))),
+        (Told(400), "invalid-credential"),
+    ],
 )
 def test_a_token_endpoint_that_does_not_help(browser: Callable[..., Browser], provider: Provider, told: Told, reason: str) -> None:
     user = browser()

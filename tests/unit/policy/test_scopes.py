@@ -80,6 +80,12 @@ def test_explain_shows_the_scopes(tmp_path: Path, scopes: str, told: str) -> Non
     assert (verdict.policy, verdict.verdict, verdict.reason, verdict.told) == ("scopes", "answer", MISSING, told)
 
 
+@pytest.mark.parametrize(("first", "expected"), [("anonymous", "no-credential"), ("anonymous: {consumer: eve}", "passed")])
+def test_who_is_let_in_without_a_credential_is_known_if_it_is_a_consumer(tmp_path: Path, first: str, expected: str) -> None:
+    with served(tmp_path, "scopes: {all: {GET: [], POST: [a]}}", first=first) as client:
+        assert outcome(client.ask("/")) == expected
+
+
 def test_what_cannot_work_is_refused_where_it_is_written() -> None:
     config = Config(all={"get": ["read"], "GET": ['a"b', "a b"]}, any=["é", ""])
     assert problems_of(build, config, Tools("all", "$.p")) == [

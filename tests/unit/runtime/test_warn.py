@@ -10,6 +10,7 @@ from gw._fast.shm import Segment
 from gw.config import Loaded, load
 from gw.errors import ConfigError
 from gw.runtime import compile_snapshot, warnings
+from tests.certs import make_ca, make_cert
 
 MODULE = """
 from msgspec import Struct
@@ -84,6 +85,20 @@ def told(made: Loaded) -> list[str]:
 )
 def test_orders(tmp_path: Path, policies: str, expected: list[str]) -> None:
     assert told(loaded(tmp_path, policies)) == expected
+
+
+@pytest.mark.parametrize("policies", ["[mtls]", "[{any-of: [token, mtls]}]"])
+def test_certificates_that_no_listener_asks_for(tmp_path: Path, policies: str) -> None:
+    assert told(loaded(tmp_path, policies)) == ["8: 'mtls' finds no certificate: no listener asks clients for one"]
+
+
+def test_certificates_that_a_listener_asks_for(tmp_path: Path) -> None:
+    ca, server = make_ca(tmp_path), make_cert(tmp_path, ["localhost"], None)
+    tls = f"{{certificates: [{{cert: {server.cert}, key: {server.key}}}], client_certificates: {{ca: {ca.cert}}}}}"
+    loaded(tmp_path, "[mtls]")
+    file = tmp_path / "gw.yaml"
+    file.write_text(file.read_text().replace("{bind: '127.0.0.1:1'}", f"{{bind: '127.0.0.1:1', tls: {tls}}}"))
+    assert told(load(file)) == []
 
 
 def test_places_in_both_lists_are_told_once_for_all_routes(tmp_path: Path) -> None:

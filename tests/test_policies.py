@@ -16,7 +16,7 @@ from gw.policy import BUILTIN, Policy, find
 
 ROOT = Path(__file__).parent.parent
 ROOM = {"__init__", "base", "registry"}  # the contract and the door, which are no policies
-SHARED = {"cookies", "login", "message_signature", "provider", "remote", "session", "target"}  # what policies that ask others are made of
+SHARED = {"cookies", "limit", "login", "message_signature", "provider", "remote", "session", "target"}  # what limits, and policies that ask others, are made of
 
 
 def built_in(name: str) -> Policy:

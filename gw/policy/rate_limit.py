@@ -15,21 +15,23 @@ KIND: Kind = "limit"
 NEEDS = caller_if_counted
 WINDOWS = 8  # as gw._fast.rate has room for
 
-Burst = Annotated[int, Meta(ge=1, le=2**31, description="Requests that may come at once; the number of the rate when it is not given.")]
+Burst = Annotated[
+    Annotated[int, Meta(ge=1, le=2**31)] | None, Meta(description="Requests that may come at once, from 1 to 2147483648; the number of the rate when it is not given.")
+]
 
 
 class Window(Struct, forbid_unknown_fields=True, frozen=True):
     """One of several rates that must all have room."""
 
     rate: Rate
-    burst: Burst | None = None
+    burst: Burst = None
 
 
 class Config(Struct, forbid_unknown_fields=True, frozen=True):
     """A token bucket per key, or several; `rate` or `limits` must be given."""
 
-    rate: Rate | None = None
-    burst: Burst | None = None
+    rate: Annotated[Rate | None, Meta(description="Requests in a period: `100/s`, `1000/h`, `5/10s`; units ms, s, m, h, d.")] = None
+    burst: Burst = None
     limits: Annotated[list[Window], Meta(description="Several rates at once, at most eight: a request passes when all have room, and is counted in all or in none.")] = field(
         default_factory=list
     )

@@ -23,6 +23,11 @@ def sent(port: int, path: str) -> socket.socket:
     return sock
 
 
+def in_flight(gateway: Gateway) -> bytes:
+    """The metric of the one endpoint."""
+    return next(line for line in gateway.get("/metrics", gateway.admin)[1].splitlines(keepends=True) if line.startswith(b"gw_endpoint_inflight{"))
+
+
 def test_a_rate_is_exact_over_all_workers(gateway: Gateway) -> None:
     gateway.write(ROUTES.format(port=1))
     gateway.start()
@@ -35,12 +40,11 @@ def test_a_rate_is_exact_over_all_workers(gateway: Gateway) -> None:
 def test_what_a_killed_worker_had_in_flight_is_given_back(slow_origin: int, gateway: Gateway) -> None:
     gateway.write(ROUTES.format(port=slow_origin))
     gateway.start()
-    held = [sent(gateway.port, "/60") for _ in range(2)]
-    until(lambda: gateway.get("/0")[0] == 429, START, "both places are taken")
-    killed = gateway.workers()
-    for pid in killed:
-        os.kill(pid, signal.SIGKILL)
-    until(lambda: not set(killed) & set(gateway.workers()) and gateway.call("status")["ready"], START, "new workers serve")
-    assert [gateway.get("/0")[0] for _ in range(4)] == [200] * 4
-    for sock in held:
-        sock.close()
+    with sent(gateway.port, "/60"), sent(gateway.port, "/60"):
+        until(lambda: b"} 2\n" in in_flight(gateway), START, "both are at the endpoint")
+        assert gateway.get("/0")[0] == 429
+        killed = gateway.workers()
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: not set(killed) & set(gateway.workers()) and gateway.call("status")["ready"], START, "new workers serve")
+        assert [gateway.get("/0")[0] for _ in range(4)] == [200] * 4

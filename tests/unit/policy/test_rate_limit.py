@@ -174,6 +174,8 @@ def test_a_full_table(tmp_path: Path, full: str, status: int, reason: str) -> No
         ("{rate: 1/s, name: 'a\"b'}", "'a\"b' cannot name a limit", ".name"),
         ("{limits: [" + "{rate: 1/s}, " * 9 + "]}", "expected at most 8 rates, got 9", ".limits"),
         ("{rate: fast}", "expected", ".rate"),
+        ("{rate: 1/s, burst: 0}", "expected", ".burst"),
+        ("{limits: [{rate: 0/s}]}", "expected", ".limits[0].rate"),
     ],
 )
 def test_what_cannot_work_is_said_when_it_is_loaded(tmp_path: Path, settings: str, message: str, pointer: str) -> None:

@@ -163,6 +163,14 @@ class Request:
         """Of the credential, and of the consumer."""
 
     @property
+    def now(self) -> float:
+        """Seconds of the monotonic clock, to count limits by; `gw test` sets it."""
+
+    @property
+    def wall(self) -> int:
+        """Seconds since 1970, to judge dates by; `gw test` sets it."""
+
+    @property
     def scopes(self) -> list[str]: ...
     @property
     def claims(self) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from gw._fast.headers cimport (
 from gw._fast.plane cimport BY_GATEWAY, EDIT_ADD, EDIT_DEFAULT, EDIT_REMOVE, EDIT_SET, STEP_ANSWER, STEP_NEXT, STEP_PARK, Edits, Identity
 from gw._fast.snapshot cimport Snapshot
 from gw._fast.step cimport Step
-from gw._fast.stream cimport clock_us
+from gw._fast.stream cimport clock_us, reactor_wall
 from gw._fast.tls cimport Tls, tls_view
 
 cdef object _get_running_loop = asyncio.get_running_loop
@@ -351,6 +351,16 @@ cdef class Request:
         if self.x.identity.consumer != NULL:
             found += _text(self.x.identity.consumer.groups, self.x.identity.consumer.groups_len).split(",")
         return [group for group in found if group]
+
+    @property
+    def now(self) -> float:
+        """Seconds of the monotonic clock."""
+        return self.alive().lane.reactor.now_us / 1e6
+
+    @property
+    def wall(self) -> int:
+        """Seconds since 1970."""
+        return reactor_wall(&self.alive().lane.reactor)
 
     @property
     def scopes(self) -> list:

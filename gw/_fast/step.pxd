@@ -15,6 +15,7 @@ cdef class Step:
     cdef str told(self, Exchange* x, int verdict)
 
     cdef readonly str name      # of the policy, for logs and gw explain
+    cdef public str pointer     # where its config stands; empty for a step that nobody wrote
 
 
 # The answer of a step that refuses: a problem document with these further field lines, which live until the exchange ends.

@@ -16,6 +16,9 @@ class Step:
     def name(self) -> str:
         """Of the policy, for logs and `gw explain`."""
 
+    pointer: str
+    """Where its config stands; empty for a step that nobody wrote."""
+
     @property
     def python(self) -> bool:
         """Whether it takes the GIL: a lane with such steps takes it once for all that a wait brought."""

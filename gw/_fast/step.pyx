@@ -12,6 +12,7 @@ OPS = {"set": EDIT_SET, "add": EDIT_ADD, "remove": EDIT_REMOVE, "default": EDIT_
 cdef class Step:
     def __init__(self, name: str) -> None:
         self.name = name
+        self.pointer = ""
 
     def attach(self, report) -> None:
         """The lane that will run it tells where failures go: report(event, fields)."""

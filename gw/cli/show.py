@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from gw.router import Row
 
 
-def schema(reference: bool) -> None:
-    """Print the JSON Schema of the config, or the reference in Markdown."""
+def schema(reference: bool, tests: bool) -> None:
+    """Print the JSON Schema of the config or of files of cases, or the reference in Markdown."""
     from gw import config
 
-    if reference:
+    if tests:
+        from gw.runtime import CaseFile
+
+        say_json(config.schema_of(CaseFile, "Cases of gw test"))
+    elif reference:
         say(config.reference())
     else:
         say_json(config.schema())

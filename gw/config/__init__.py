@@ -6,8 +6,8 @@ Not here: what a config means at run time (gw.runtime), matching (gw.router), th
 from gw.config.address import Address, Bind, parse_bind, parse_endpoint
 from gw.config.convert import convert
 from gw.config.document import reference
-from gw.config.json_schema import schema
-from gw.config.loading import Loaded, check, from_url, load, loads
+from gw.config.json_schema import schema, schema_of
+from gw.config.loading import Document, Loaded, check, from_url, is_cases, load, load_as, loads
 from gw.config.model import Config, decode, encode
 from gw.config.node import Position
 from gw.config.policies import WrittenPolicy, policies_of
@@ -17,6 +17,7 @@ __all__ = [
     "Address",
     "Bind",
     "Config",
+    "Document",
     "Loaded",
     "Position",
     "WrittenPolicy",
@@ -25,7 +26,9 @@ __all__ = [
     "decode",
     "encode",
     "from_url",
+    "is_cases",
     "load",
+    "load_as",
     "loads",
     "parse_bind",
     "parse_endpoint",
@@ -33,4 +36,5 @@ __all__ = [
     "ports_in_use",
     "reference",
     "schema",
+    "schema_of",
 ]

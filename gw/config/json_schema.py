@@ -15,6 +15,8 @@ from gw.config.convert import shape_of
 from gw.config.model import Config, plain
 from gw.config.units import Duration
 
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
 # What stands for a number until variables are filled in.
 _VARIABLE = {"type": "string", "pattern": r"\$\{[^}]*\}"}
 
@@ -27,7 +29,13 @@ def schema() -> dict[str, Any]:
         {"oneOf": [{"required": [name]} for name in ("service", "redirect", "respond")]},
         {"not": {"anyOf": [{"required": pair} for pair in (["path", "exact"], ["path", "regex"], ["exact", "regex"])]}},
     ]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Configuration of gw", **root, "$defs": definitions}
+    return {"$schema": DRAFT, "title": "Configuration of gw", **root, "$defs": definitions}
+
+
+def schema_of(kind: type[Struct], title: str) -> dict[str, Any]:
+    """The same of another struct than Config."""
+    definitions: dict[str, Any] = {}
+    return {"$schema": DRAFT, "title": title, **_schema(kind, definitions), "$defs": definitions}
 
 
 def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:

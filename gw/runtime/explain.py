@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from msgspec import Struct
 
 from gw._fast.explain import Inquiry
 from gw._fast.lane import Lane
 from gw._fast.shm import Segment
 from gw._fast.snapshot import Snapshot
+from gw.errors import GatewayError
+from gw.store import Source, source_key
 
 
 class Loser(Struct, frozen=True):
@@ -29,6 +34,7 @@ class Verdict(Struct, frozen=True):
     told: str  # what it saw, in a few words
     reason: str  # why it refused, from the closed list
     us: int  # time it took
+    pointer: str = ""  # where its config stands; empty for what gw adds by itself
 
 
 class Decision(Struct, frozen=True):
@@ -65,6 +71,36 @@ class Engine:
     def close(self) -> None:
         """Give everything back."""
         self._lane.close()
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """What the policies follow, by key."""
+        return {source_key(source): source for source, _ in self.snapshot.settings["sources"]}
+
+    def supply(self, choose: Callable[[str, dict[str, Any]], bytes | None]) -> None:
+        """Hand the policies the data of their sources, as the supervisor would. `choose` has a source's key and settings, and gives None where there is no data."""
+        for source, take in self.snapshot.settings["sources"]:
+            settings = msgspec.to_builtins(source)
+            data = choose(source_key(source), settings)
+            if data is None:
+                self.reports.append(("source-without-data", settings))
+            else:
+                take(data)
+
+    async def fetch(self) -> tuple[dict[str, bytes], list[str]]:
+        """The data of all sources as it is now, by key, and a sentence for each that could not be had."""
+        sources = self.sources
+        found = await asyncio.gather(*(source.once() for source in sources.values()), return_exceptions=True)
+        data: dict[str, bytes] = {}
+        failures = []
+        for key, each in zip(sources, found, strict=True):
+            if isinstance(each, bytes):
+                data[key] = each
+            elif isinstance(each, GatewayError):
+                failures.append(str(each))
+            else:
+                raise each
+        return data, failures
 
     async def ask(
         self, method: str, url: str, headers: list[tuple[str, str]] | None = None, client: str = "127.0.0.1", wall: float | None = None, now: float | None = None
@@ -111,17 +147,25 @@ async def _steps(asked: Inquiry) -> list[Verdict]:
                 await asyncio.wait([asked.task])
                 await asyncio.sleep(0)  # its callbacks run in the loop's next turn
             found = {**found, **asked.woken(), "us": found["us"] + round((time.monotonic() - began) * 1_000_000)}
-        verdicts.append(Verdict(found["policy"], found["verdict"], found["told"], found["reason"], found["us"]))
+        verdicts.append(Verdict(found["policy"], found["verdict"], found["told"], found["reason"], found["us"], found["pointer"]))
     return verdicts
 
 
-def decide(snapshot: Snapshot, segment: Segment, method: str, url: str, headers: list[tuple[str, str]] | None = None, client: str = "127.0.0.1") -> Decision:
-    """Ask the snapshot once. Raises ValueError for what is no head at all."""
+def decide(
+    snapshot: Snapshot, segment: Segment, method: str, url: str, headers: list[tuple[str, str]] | None = None, client: str = "127.0.0.1", *, online: bool = False
+) -> tuple[Decision, list[str]]:
+    """Ask the snapshot once; also why sources could not be had, which are fetched when `online`. Raises ValueError for what is no head at all."""
     engine = Engine(snapshot, segment)
     try:
-        return asyncio.run(engine.ask(method, url, headers, client))
+        return asyncio.run(_decide(engine, method, url, headers, client, online))
     finally:
         engine.close()
+
+
+async def _decide(engine: Engine, method: str, url: str, headers: list[tuple[str, str]] | None, client: str, online: bool) -> tuple[Decision, list[str]]:
+    data, failures = await engine.fetch() if online else ({}, [])
+    engine.supply(lambda key, _: data.get(key))
+    return await engine.ask(method, url, headers, client), failures
 
 
 def _head(method: str, url: str, headers: list[tuple[str, str]]) -> bytes:

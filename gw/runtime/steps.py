@@ -16,7 +16,7 @@ from gw.config import Config, convert, policies_of
 from gw.config.model import Route
 from gw.config.policies import ALL, ANY, WrittenPolicy
 from gw.errors import ConfigError, Problem
-from gw.policy import Hooks, Policy, Tools, find
+from gw.policy import Hooks, Kind, Policy, Tools, find
 from gw.store import Source
 
 
@@ -55,6 +55,11 @@ class StepBuilder:
     def files(self) -> list[Path]:
         """Modules of the operator's own that were read, for watching."""
         return [policy.file for policy in self.found.values() if policy.file]
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """What each policy that was built is for, by its name."""
+        return {name: policy.kind for name, policy in self.found.items()}
 
     def of(self, route: Route, index: int, name: str) -> Plan:
         """The steps of a route. Raises ConfigError."""
@@ -130,11 +135,11 @@ class StepBuilder:
         tools = Tools(route, written.pointer, service, self.base, self.segment, self.config.consumers, self.sources)
         built = self._built(policy, config, tools)
         if isinstance(built, Step):
-            return built
+            return _placed(built, written)
         if not isinstance(built, Hooks):
             raise ConfigError([Problem(message=f"policy '{policy.name}': build() returned {type(built).__name__}, expected Hooks", pointer=written.pointer)])
         try:
-            return PythonStep(policy.name, built.request, built.response, built.done)
+            return _placed(PythonStep(policy.name, built.request, built.response, built.done), written)
         except TypeError as error:
             raise ConfigError([Problem(message=str(error), pointer=written.pointer)]) from None
 
@@ -147,6 +152,11 @@ class StepBuilder:
             if policy.file is None:
                 raise
             raise ConfigError([Problem(message=f"policy '{policy.name}': build() raised {type(error).__name__}: {error}", pointer=tools.pointer)]) from error
+
+
+def _placed(step: Step, written: WrittenPolicy) -> Step:
+    step.pointer = written.pointer
+    return step
 
 
 def _leaves(written: Sequence[WrittenPolicy]) -> Iterator[WrittenPolicy]:

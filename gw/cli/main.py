@@ -144,11 +144,15 @@ def explain(
 
 
 @app.command(rich_help_panel="Look inside")
-def policies(as_json: Json = False) -> None:
-    """List the policies this gw knows."""
+def policies(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this one in full.", show_default=False)] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", metavar="PATH", help="Also those that this config brings along.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """List the policies this gw knows, or show one with its settings."""
     from gw.cli.show import policies as show
 
-    show(as_json)
+    show(name, config, as_json)
 
 
 @app.command(rich_help_panel="A running gw")

@@ -5,12 +5,12 @@ Not here: what a config means at run time (gw.runtime), matching (gw.router), th
 
 from gw.config.address import Address, Bind, parse_bind, parse_endpoint
 from gw.config.convert import convert
-from gw.config.document import reference
+from gw.config.document import Setting, reference, settings_of
 from gw.config.json_schema import schema, schema_of
 from gw.config.loading import Document, Loaded, check, from_url, is_cases, load, load_as, loads
 from gw.config.model import Config, decode, encode
 from gw.config.node import Position
-from gw.config.policies import WrittenPolicy, policies_of
+from gw.config.policies import WrittenPolicy, policies_of, written_policies
 from gw.config.ports import ports_in_use
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Document",
     "Loaded",
     "Position",
+    "Setting",
     "WrittenPolicy",
     "check",
     "convert",
@@ -37,4 +38,6 @@ __all__ = [
     "reference",
     "schema",
     "schema_of",
+    "settings_of",
+    "written_policies",
 ]

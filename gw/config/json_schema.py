@@ -72,7 +72,8 @@ def _struct(kind: type[Struct], definitions: dict[str, Any]) -> dict[str, Any]:
     fields = msgspec.structs.fields(kind)
     properties = {field.encode_name: _schema(field.type, definitions) | _default(field) for field in fields}
     required = [field.encode_name for field in fields if field.required]
-    return {"type": "object", "description": kind.__doc__, "properties": properties, "additionalProperties": False} | ({"required": required} if required else {})
+    described = {"description": kind.__doc__} if kind.__doc__ else {}
+    return {"type": "object", **described, "properties": properties, "additionalProperties": False} | ({"required": required} if required else {})
 
 
 def _default(field: msgspec.structs.FieldInfo) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from gw._fast.hooks import PythonStep
 from gw._fast.identity import FIELDS, IdentityStep
 from gw._fast.shm import Segment
 from gw._fast.step import Step
-from gw.config import Config, convert, policies_of
+from gw.config import Config, convert, policies_of, written_policies
 from gw.config.model import Route
 from gw.config.policies import ALL, ANY, WrittenPolicy
 from gw.errors import ConfigError, Problem
@@ -49,7 +49,7 @@ class StepBuilder:
         self.folders = [base / folder for folder in config.modules]
         self.found: dict[str, Policy] = {}
         self.sources: list[tuple[Source, Callable[[bytes], None]]] = []
-        self.authenticates = any(self._kind(each) == "authentication" for each in self._all())
+        self.authenticates = any(self._kind(each) == "authentication" for each in written_policies(config))
 
     @property
     def files(self) -> list[Path]:
@@ -75,14 +75,6 @@ class StepBuilder:
     def of_consumer(self, name: str) -> Plan:
         """The steps that run behind any route's once this consumer is known. Raises ConfigError."""
         return self._plan(policies_of(self.config.consumers[name].policies, f"$.consumers.{name}.policies"), f"consumer:{name}", "")
-
-    def _all(self) -> Iterator[WrittenPolicy]:
-        """Every policy written anywhere in the config."""
-        yield from _leaves(policies_of(self.config.policies, "$.policies"))
-        for name, service in self.config.services.items():
-            yield from _leaves(policies_of(service.policies, f"$.services.{name}.policies"))
-        for index, route in enumerate(self.config.routes):
-            yield from _leaves(policies_of(route.policies, f"$.routes[{index}].policies"))
 
     def _kind(self, written: WrittenPolicy) -> str:
         try:
@@ -157,11 +149,3 @@ class StepBuilder:
 def _placed(step: Step, written: WrittenPolicy) -> Step:
     step.pointer = written.pointer
     return step
-
-
-def _leaves(written: Sequence[WrittenPolicy]) -> Iterator[WrittenPolicy]:
-    for each in written:
-        if each.members:
-            yield from _leaves(each.members)
-        else:
-            yield each

@@ -70,8 +70,8 @@ asan: setup $(VENV)/.packages-test
 	@git ls-files -z | tar -c --null -T - | tar -x -C build/asan
 	cd build/asan && GW_BUILD=asan $(abspath $(BIN))/python setup.py -q build_ext --inplace
 	cd build/asan && PYTHONPATH=$$PWD LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" PYTHONMALLOC=malloc \
-		ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
-		$(abspath $(BIN))/python -m pytest -p no:cacheprovider --timeout 300 tests/wire tests/unit
+		ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:quarantine_size_mb=16 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+		$(abspath $(BIN))/python -m pytest -p no:cacheprovider --timeout 300 -m "not speed" tests/wire tests/unit
 
 trace: setup
 	@mkdir -p build/trace

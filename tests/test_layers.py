@@ -27,7 +27,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # The same inside gw/_fast: kernels, wire, data plane.
 FAST = [
     # kernels
-    {"headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out"},
+    {"headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out", "cidr"},
     {"regex", "path", "shm", "x509"},
     {"predicate", "pick", "bucket", "tls_context", "forest", "keys"},
     {"losers", "jwt"},
@@ -43,7 +43,7 @@ FAST = [
     {"record", "snapshot", "client"},
     {"decide", "life"},
     {"exchange"},
-    {"hooks", "identity"},
+    {"hooks", "identity", "permit"},
     {"lane"},
     {"explain"},
 ]

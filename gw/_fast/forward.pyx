@@ -1,7 +1,8 @@
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp
 
+from gw._fast.cidr cimport address_bytes
 from gw._fast.h1 cimport BODY_CHUNKED, BODY_EOF
 from gw._fast.headers cimport (
     FIELD_DROP, H_CONTENT_LENGTH, H_DATE, H_FORWARDED, H_HOST, H_OTHER, H_X_FORWARDED_FOR, H_X_FORWARDED_HOST, H_X_FORWARDED_OTHER, H_X_FORWARDED_PROTO, H_X_REAL_IP,
@@ -14,12 +15,6 @@ from gw._fast.plane cimport (
     X_CLOSE, X_DONE_UP, X_EOF_OUT, X_UPGRADE, Cidr, Edit, Part, Plan, Pool, SnapshotState,
 )
 from gw._fast.stream cimport RX_SIZE, Conn, reactor_date
-
-cdef extern from "arpa/inet.h" nogil:
-    enum:
-        AF_INET
-        AF_INET6
-    int inet_pton(int family, const char* text, void* out)
 
 cdef enum: EDITS_FIRST = 8
 
@@ -198,19 +193,12 @@ cdef bint _cidr_holds(const Cidr* cidr, const uint8_t* address) noexcept nogil:
 
 
 cdef bint address_trusted(const SnapshotState* snapshot, const char* text, uint32_t n) noexcept nogil:
-    cdef char terminated[48]
     cdef uint8_t address[16]
+    return address_bytes(text, n, address) and _trusts(snapshot, address)
+
+
+cdef bint _trusts(const SnapshotState* snapshot, const uint8_t* address) noexcept nogil:
     cdef uint32_t i
-    if n == 0 or n >= sizeof(terminated):
-        return False
-    memcpy(terminated, text, n)
-    terminated[n] = 0
-    memset(address, 0, 16)
-    if inet_pton(AF_INET, terminated, address + 12) == 1:
-        address[10] = 255
-        address[11] = 255
-    elif inet_pton(AF_INET6, terminated, address) != 1:
-        return False
     for i in range(snapshot.n_trusted):
         if _cidr_holds(&snapshot.trusted[i], address):
             return True
@@ -218,47 +206,43 @@ cdef bint address_trusted(const SnapshotState* snapshot, const char* text, uint3
 
 
 cdef const char* client_address(Exchange* x, uint32_t* n) noexcept nogil:
-    """Right to left through X-Forwarded-For, as long as each hop is trusted."""
+    """Right to left through X-Forwarded-For, of several fields the last one first (RFC 9110 section 5.3), as long as each hop is trusted."""
     cdef Conn* client = x.client
-    cdef const char* text
-    cdef int end, start, i
-    cdef int index = -1
+    cdef const char* found = client.addr
+    cdef uint32_t i = x.head.n_fields if client.trusted else 0
     n[0] = client.addr_len
-    if not client.trusted:
-        return client.addr
-    for i in range(<int>x.head.n_fields):
-        if x.head.fields[i].id == H_X_FORWARDED_FOR:
-            index = i
-    if index < 0:
-        return client.addr
-    text = x.head.base + x.head.fields[index].value
-    end = x.head.fields[index].value_len
+    while i > 0:
+        i -= 1
+        if x.head.fields[i].id == H_X_FORWARDED_FOR and not _follow_hops(x, &x.head.fields[i], &found, n):
+            break
+    return found
+
+
+cdef bint _follow_hops(Exchange* x, const Field* field, const char** found, uint32_t* n) noexcept nogil:
+    """Whether every hop of the field is trusted; the last one looked at is found. Where one is no address, it is the peer."""
+    cdef const char* text = x.head.base + field.value
+    cdef uint8_t address[16]
+    cdef uint32_t start, first
+    cdef uint32_t end = field.value_len
     while end > 0:
         start = end
         while start > 0 and text[start - 1] != c",":
             start -= 1
-        i = start
-        while i < end and (text[i] == c" " or text[i] == c"\t"):
-            i += 1
-        while end > i and (text[end - 1] == c" " or text[end - 1] == c"\t"):
+        first = start
+        while first < end and text[first] in (c" ", c"\t"):
+            first += 1
+        while end > first and text[end - 1] in (c" ", c"\t"):
             end -= 1
-        if not address_trusted(x.snapshot, text + i, end - i) or start == 0:
-            if not _is_address(text + i, end - i):
-                return client.addr
-            n[0] = end - i
-            return text + i
-        end = start - 1
-    return client.addr
-
-
-cdef bint _is_address(const char* text, int n) noexcept nogil:
-    cdef char terminated[48]
-    cdef uint8_t address[16]
-    if n <= 0 or n >= 48:
-        return False
-    memcpy(terminated, text, n)
-    terminated[n] = 0
-    return inet_pton(AF_INET, terminated, address) == 1 or inet_pton(AF_INET6, terminated, address) == 1
+        if not address_bytes(text + first, end - first, address):
+            found[0] = x.client.addr
+            n[0] = x.client.addr_len
+            return False
+        found[0] = text + first
+        n[0] = end - first
+        if not _trusts(x.snapshot, address):
+            return False
+        end = start - 1 if start else 0
+    return True
 
 
 cdef void _put_list(Exchange* x, uint8_t id, Out* out) noexcept nogil:

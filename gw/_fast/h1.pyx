@@ -427,18 +427,22 @@ cdef void response_framing(Message* message, bint to_head, bint to_connect) noex
 
 
 # Chunked coding (RFC 9112 section 7.1): a state machine that takes any split of the bytes.
-#   SIZE -> (EXT) -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE ... ; size 0: SIZE_LF -> TRAILER lines -> end
+#   SIZE -> (extensions) -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE ... ; size 0: SIZE_LF -> TRAILER lines -> end
 cdef enum:
     CHUNK_SIZE = 0
-    CHUNK_BEFORE_EXT = 1        # white space after the size (bad white space of section 7.1.1)
-    CHUNK_EXT = 2
-    CHUNK_QUOTED = 3
-    CHUNK_ESCAPE = 4
-    CHUNK_SIZE_LF = 5
-    CHUNK_DATA = 6
-    CHUNK_DATA_CR = 7
-    CHUNK_DATA_LF = 8
-    CHUNK_TRAILER = 9
+    CHUNK_BEFORE_EXT = 1        # white space behind the size or an extension (bad white space of section 7.1.1)
+    CHUNK_EXT = 2               # behind ";"
+    CHUNK_NAME = 3
+    CHUNK_AFTER_NAME = 4
+    CHUNK_BEFORE_VALUE = 5      # behind "="
+    CHUNK_VALUE = 6
+    CHUNK_QUOTED = 7
+    CHUNK_ESCAPE = 8
+    CHUNK_SIZE_LF = 9
+    CHUNK_DATA = 10
+    CHUNK_DATA_CR = 11
+    CHUNK_DATA_LF = 12
+    CHUNK_TRAILER = 13
 
 
 cdef void body_start(Body* body, uint8_t framing, uint64_t length) noexcept nogil:
@@ -549,27 +553,29 @@ cdef int chunked_feed(Body* body, const char* data, uint32_t n, uint32_t* used, 
 
 cdef bint _extension_byte(Body* body, char c) noexcept nogil:
     """chunk-ext = *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] ), read for its end only; nothing of it is forwarded."""
-    if body.state == CHUNK_QUOTED:
-        if c == c"\\":
+    cdef uint8_t state = body.state
+    if state == CHUNK_QUOTED or state == CHUNK_ESCAPE:
+        if state == CHUNK_ESCAPE:
+            body.state = CHUNK_QUOTED
+        elif c == c"\\":
             body.state = CHUNK_ESCAPE
         elif c == c'"':
-            body.state = CHUNK_EXT
+            body.state = CHUNK_BEFORE_EXT
         return c == c"\t" or <uint8_t>c >= 32 and c != 127
-    if body.state == CHUNK_ESCAPE:
-        body.state = CHUNK_QUOTED
-        return c == c"\t" or <uint8_t>c >= 32 and c != 127
-    if c == c"\r":
-        body.state = CHUNK_SIZE_LF
+    if TOKEN[<uint8_t>c]:
+        body.state = CHUNK_NAME if state == CHUNK_EXT or state == CHUNK_NAME else CHUNK_VALUE
+        return state != CHUNK_BEFORE_EXT and state != CHUNK_AFTER_NAME
+    if _ows(c):
+        body.state = CHUNK_AFTER_NAME if state == CHUNK_NAME else CHUNK_BEFORE_EXT if state == CHUNK_VALUE else state
         return True
-    if body.state == CHUNK_BEFORE_EXT:
-        if c == c";":
-            body.state = CHUNK_EXT
-            return True
-        return _ows(c)
-    if c == c'"':
+    if state == CHUNK_BEFORE_VALUE:
         body.state = CHUNK_QUOTED
-        return True
-    return TOKEN[<uint8_t>c] or c == c";" or c == c"=" or _ows(c)
+        return c == c'"'
+    if c == c"=":
+        body.state = CHUNK_BEFORE_VALUE
+        return state == CHUNK_NAME or state == CHUNK_AFTER_NAME
+    body.state = CHUNK_EXT if c == c";" else CHUNK_SIZE_LF
+    return state != CHUNK_EXT and (c == c";" or c == c"\r")
 
 
 cdef bint _port_valid(const char* text, uint32_t n) noexcept nogil:

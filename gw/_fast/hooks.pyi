@@ -99,6 +99,10 @@ class Request:
         """Address of the first peer, seen from here, that is not a trusted proxy."""
 
     @property
+    def now(self) -> int:
+        """Seconds since 1970 by the lane's clock, which `gw explain` and `gw test` can set."""
+
+    @property
     def route(self) -> str:
         """Name of the route."""
 
@@ -163,12 +167,8 @@ class Request:
         """Of the credential, and of the consumer."""
 
     @property
-    def now(self) -> float:
-        """Seconds of the monotonic clock, to count limits by; `gw test` sets it."""
-
-    @property
-    def wall(self) -> int:
-        """Seconds since 1970, to judge dates by; `gw test` sets it."""
+    def monotonic(self) -> float:
+        """Seconds of the lane's monotonic clock, to count limits by; `gw test` sets it."""
 
     @property
     def scopes(self) -> list[str]: ...

@@ -306,6 +306,11 @@ cdef class Request:
         return PyBytes_FromStringAndSize(text, n).decode("latin-1")
 
     @property
+    def now(self) -> int:
+        """Seconds since 1970 by the lane's clock, which `gw explain` and `gw test` can set."""
+        return reactor_wall(&self.alive().lane.reactor)
+
+    @property
     def route(self) -> str:
         return PyBytes_FromStringAndSize(self.alive().plan.name, self.x.plan.name_len).decode()
 
@@ -353,14 +358,9 @@ cdef class Request:
         return [group for group in found if group]
 
     @property
-    def now(self) -> float:
+    def monotonic(self) -> float:
         """Seconds of the monotonic clock."""
         return self.alive().lane.reactor.now_us / 1e6
-
-    @property
-    def wall(self) -> int:
-        """Seconds since 1970."""
-        return reactor_wall(&self.alive().lane.reactor)
 
     @property
     def scopes(self) -> list:

@@ -370,7 +370,7 @@ cdef void tls_info(void* ssl, TlsInfo* info) noexcept nogil:
     if name != NULL:
         dns_lower(info.name, name)
     SSL_get0_alpn_selected(conn.ssl, &alpn, &alpn_n)
-    if alpn_n < sizeof(info.alpn):
+    if 0 < alpn_n < sizeof(info.alpn):      # without one the pointer is NULL, which memcpy must not see
         memcpy(info.alpn, alpn, alpn_n)
     info.resumed = SSL_session_reused(conn.ssl)
     if _proved(conn, peer):

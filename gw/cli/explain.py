@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,16 +32,12 @@ class View(Struct, frozen=True):
 
 def explain(method: str, url: str, headers: list[str], named: Path | None, client: str, view: View) -> Exit:
     """Print the decision; 1 when the request is refused."""
-    from gw.runtime import decide
-
     loaded = load(config_path(named))
     fields = [_field(text) for text in headers]
     try:
-        decision, failures = decide(*compiled(loaded), method, url, fields, client, online=view.online)
+        decision = asyncio.run(_asked(loaded, method, url, fields, client, online=view.online))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    for sentence in failures:
-        complain(sentence)
     if view.as_json:
         say_json(_plain(loaded, decision, view.forwarded))
     else:
@@ -48,6 +45,21 @@ def explain(method: str, url: str, headers: list[str], named: Path | None, clien
         if view.forwarded:
             _show_bytes(decision)
     return Exit.OK if decision.route >= 0 and not decision.reason else Exit.PROBLEM
+
+
+async def _asked(loaded: Loaded, method: str, url: str, fields: list[tuple[str, str]], client: str, *, online: bool) -> Decision:
+    from gw.runtime import Engine
+
+    engine = Engine(*compiled(loaded))
+    try:
+        if online:
+            data, failures = await engine.fetch()
+            engine.supply(lambda key, _: data.get(key))
+            for sentence in failures:
+                complain(sentence)
+        return await engine.ask(method, url, fields, client)
+    finally:
+        engine.close()
 
 
 def _field(text: str) -> tuple[str, str]:

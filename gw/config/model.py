@@ -174,6 +174,7 @@ class Route(Struct, forbid_unknown_fields=True, frozen=True):
     upgrade: Annotated[list[str], Meta(description="Protocols a client may upgrade to.")] = field(default_factory=lambda: ["websocket"])
     timeouts: Annotated[Timeouts, Meta(description="Over the service's.")] = field(default_factory=Timeouts)
     policies: Annotated[list[Any], Meta(description="Policies of this route, run in the order written, after the gateway's and the service's.")] = field(default_factory=list)
+    public: Annotated[bool, Meta(description="Anybody may call it, though `access` is `deny`.")] = False
 
 
 class AccessLog(Struct, forbid_unknown_fields=True, frozen=True):
@@ -275,6 +276,9 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
     routes: Annotated[list[Route], Meta(description="Matches and what to do with them.")] = field(default_factory=list)
     services: Annotated[dict[str, Service], Meta(description="By name.")] = field(default_factory=dict)
     policies: Annotated[list[Any], Meta(description="Policies of every route, run first.")] = field(default_factory=list)
+    access: Annotated[
+        Literal["open", "deny"], Meta(description="With `deny`, a route that no policy of authentication or authorisation guards is an error unless it is `public`.")
+    ] = "open"
     modules: Annotated[list[str], Meta(description="Folders, relative to the config file, in which policies of your own are looked up.")] = field(default_factory=list)
     consumers: Annotated[dict[str, Consumer], Meta(description="Known callers, by name.")] = field(default_factory=dict)
     identity: Annotated[IdentityFields, Meta(description="How origins are told who calls.")] = field(default_factory=IdentityFields)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from gw.config.convert import whole
@@ -35,14 +35,14 @@ def written_policies(config: Config) -> Iterator[WrittenPolicy]:
     """Every policy written anywhere in a config, members of combinations one by one."""
     yield from leaves(policies_of(config.policies, "$.policies"))
     for name, service in config.services.items():
-        yield from leaves(policies_of(service.policies, f"$.services.{name}.policies"))
+        yield from leaves(policies_of(service.policies, f"{join('$.services', name)}.policies"))
     for index, route in enumerate(config.routes):
         yield from leaves(policies_of(route.policies, f"$.routes[{index}].policies"))
     for name, consumer in config.consumers.items():
-        yield from leaves(policies_of(consumer.policies, f"$.consumers.{name}.policies"))
+        yield from leaves(policies_of(consumer.policies, f"{join('$.consumers', name)}.policies"))
 
 
-def leaves(written: Sequence[WrittenPolicy]) -> Iterator[WrittenPolicy]:
+def leaves(written: Iterable[WrittenPolicy]) -> Iterator[WrittenPolicy]:
     """The policies themselves, where combinations hold several."""
     for each in written:
         if each.members:

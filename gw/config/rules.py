@@ -5,7 +5,6 @@ A config that could not be read whole holds BROKEN in the place of what is missi
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,7 +16,7 @@ from gw.config.model import Config, Endpoint, Listener, Route, Service
 from gw.config.node import join
 from gw.config.policies import read_policies
 from gw.config.route_rules import check_field_name, check_host_sent, check_route
-from gw.config.syntax import FRAMING_FIELDS
+from gw.config.syntax import FRAMING_FIELDS, network_flaw
 from gw.errors import Problem
 
 
@@ -205,21 +204,9 @@ def _policy_lists(config: Config) -> Iterator[tuple[str, list[Any]]]:
 
 def _trusted_proxies(config: Config) -> Iterator[Problem]:
     for index, text in whole(config.trusted_proxies):
-        flaw = _network_flaw(text)
+        flaw = network_flaw(text)
         if flaw:
             yield Problem(message=flaw[0], hint=flaw[1], pointer=f"$.trusted_proxies[{index}]")
-
-
-def _network_flaw(text: str) -> tuple[str, str] | None:
-    try:
-        ipaddress.ip_network(text)
-    except ValueError:
-        try:
-            network = ipaddress.ip_network(text, strict=False)
-        except ValueError:
-            return f"'{text}' is not an IP address or CIDR block", "such as 10.0.0.0/8 or 2001:db8::1"
-        return f"'{text}' has bits set behind its prefix", f"did you mean {network}?"
-    return None
 
 
 def _limits(config: Config) -> Iterator[Problem]:

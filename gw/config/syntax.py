@@ -43,6 +43,19 @@ def host_flaw(host: str) -> str | None:
     return None if len(host) <= 253 and _HOST.fullmatch(host) else f"'{host}' is not a host name"
 
 
+def network_flaw(text: str) -> tuple[str, str] | None:
+    """Why this is not an IP address or CIDR block, with advice, or None."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        try:
+            network = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            return f"'{text}' is not an IP address or CIDR block", "such as 10.0.0.0/8 or 2001:db8::1"
+        return f"'{text}' has bits set behind its prefix", f"did you mean {network}?"
+    return None
+
+
 def host_pattern_flaw(pattern: str) -> tuple[str, str | None] | None:
     """Why this cannot be in `hosts` of a route, with advice, or None."""
     if pattern == "*":

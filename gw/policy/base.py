@@ -16,6 +16,10 @@ from gw.store import Source
 # What a policy is for: a module says so in KIND, "custom" when it does not. Only authentication can be an alternative in any-of.
 Kind = Literal["authentication", "authorisation", "limit", "shaping", "protection", "custom"]
 
+# What must be known before a policy runs, for the warnings of `gw check`: a module says so in NEEDS, with a function of its config where that decides.
+Need = Literal["identity"]
+# A module whose policy answers every request by itself, so that nothing behind it runs, says ENDS = True.
+
 RequestHook = Callable[[Request], Response | Refusal | None] | Callable[[Request], Awaitable[Response | Refusal | None]]
 ResponseHook = Callable[[Request], None] | Callable[[Request], Awaitable[None]]
 DoneHook = Callable[[Request], None]

@@ -28,8 +28,8 @@ terminal. A policy of your own is a Python file: [first policy](../first-policy.
 
 
 def pages(folder: Path) -> dict[Path, str]:
-    """What the pages of all policies in this folder, and the one that lists them, should hold. OSError when a policy has none."""
-    found = [find(name, [], "") for name in BUILTIN]
+    """What the pages of all policies in this folder, and the one that lists them, should hold."""
+    found = [find(name, [], "") for name in BUILTIN if (folder / f"{name}.md").exists()]
     made = {folder / f"{policy.name}.md": _with_settings((folder / f"{policy.name}.md").read_text(), policy) for policy in found}
     return {**made, folder / "README.md": _index(found)}
 

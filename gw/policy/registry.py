@@ -14,9 +14,9 @@ from msgspec import Struct
 
 from gw.config.convert import nearest
 from gw.errors import ConfigError, Problem
-from gw.policy.base import Kind
+from gw.policy.base import Kind, Need
 
-BUILTIN = ("headers",)
+BUILTIN = ("headers", "acl", "scopes", "claims", "ip", "condition")
 
 
 class Policy(Struct, frozen=True):
@@ -28,6 +28,12 @@ class Policy(Struct, frozen=True):
     summary: str
     kind: Kind
     file: Path | None = None  # of the operator's own; None when built in
+    need: Need | Callable[[Any], Need | None] | None = None
+    ends: bool = False  # it answers every request by itself
+
+    def needs(self, config: Struct) -> Need | None:
+        """What must be known before it runs with this config."""
+        return self.need(config) if callable(self.need) else self.need
 
 
 def find(name: str, folders: Sequence[Path], pointer: str) -> Policy:
@@ -76,4 +82,6 @@ def _taken_apart(name: str, module: ModuleType, file: Path | None, pointer: str)
     build = module.__dict__.get("build")
     if not (isinstance(config, type) and issubclass(config, Struct)) or not callable(build):
         raise ConfigError([Problem(message=f"policy '{name}': {module.__file__} needs a msgspec Struct `Config` and a function `build(config, tools)`", pointer=pointer)])
-    return Policy(name, config, build, (module.__doc__ or "").strip().partition("\n")[0], module.__dict__.get("KIND", "custom"), file)
+    said = module.__dict__
+    summary = (module.__doc__ or "").strip().partition("\n")[0]
+    return Policy(name, config, build, summary, said.get("KIND", "custom"), file, said.get("NEEDS"), said.get("ENDS", False))

@@ -151,21 +151,13 @@ async def _steps(asked: Inquiry) -> list[Verdict]:
     return verdicts
 
 
-def decide(
-    snapshot: Snapshot, segment: Segment, method: str, url: str, headers: list[tuple[str, str]] | None = None, client: str = "127.0.0.1", *, online: bool = False
-) -> tuple[Decision, list[str]]:
-    """Ask the snapshot once; also why sources could not be had, which are fetched when `online`. Raises ValueError for what is no head at all."""
+def decide(snapshot: Snapshot, segment: Segment, method: str, url: str, headers: list[tuple[str, str]] | None = None, client: str = "127.0.0.1") -> Decision:
+    """Ask the snapshot once. Raises ValueError for what is no head at all."""
     engine = Engine(snapshot, segment)
     try:
-        return asyncio.run(_decide(engine, method, url, headers, client, online))
+        return asyncio.run(engine.ask(method, url, headers, client))
     finally:
         engine.close()
-
-
-async def _decide(engine: Engine, method: str, url: str, headers: list[tuple[str, str]] | None, client: str, online: bool) -> tuple[Decision, list[str]]:
-    data, failures = await engine.fetch() if online else ({}, [])
-    engine.supply(lambda key, _: data.get(key))
-    return await engine.ask(method, url, headers, client), failures
 
 
 def _head(method: str, url: str, headers: list[tuple[str, str]]) -> bytes:

@@ -14,10 +14,13 @@ from gw._fast.shm import Segment
 from gw._fast.step import Step
 from gw.config import Config, convert, policies_of, written_policies
 from gw.config.model import Route
+from gw.config.node import join
 from gw.config.policies import ALL, ANY, WrittenPolicy
 from gw.errors import ConfigError, Problem
 from gw.policy import Hooks, Kind, Policy, Tools, find
 from gw.store import Source
+
+ANONYMOUS = "anonymous"  # the policy that takes whoever presents no credential
 
 
 class Place:
@@ -63,10 +66,9 @@ class StepBuilder:
 
     def of(self, route: Route, index: int, name: str) -> Plan:
         """The steps of a route. Raises ConfigError."""
-        written = policies_of(self.config.policies, "$.policies")
-        if route.service:
-            written += policies_of(self.config.services[route.service].policies, f"$.services.{route.service}.policies")
-        written += policies_of(route.policies, f"$.routes[{index}].policies")
+        written = written_for(self.config, index)
+        if self.config.access == "deny" and not (route.public or any(map(self._guards, written))):
+            raise ConfigError([_unguarded(index, name)])
         plan = self._plan(written, name, route.service or "")
         if self.authenticates:
             plan.steps.append(IdentityStep({field: getattr(self.config.identity, field) for field in FIELDS}))
@@ -81,6 +83,12 @@ class StepBuilder:
             return self._find(written).kind
         except ConfigError:  # told when the route that uses it is built
             return "custom"
+
+    def _guards(self, written: WrittenPolicy) -> bool:
+        """Whether not everybody may pass; of alternatives each one must see to that."""
+        if written.members:
+            return (all if written.name == ANY else any)(map(self._guards, written.members))
+        return written.name != ANONYMOUS and self._find(written).kind in ("authentication", "authorisation")
 
     def _find(self, written: WrittenPolicy) -> Policy:
         policy = self.found.get(written.name) or find(written.name, self.folders, written.pointer)
@@ -149,3 +157,15 @@ class StepBuilder:
 def _placed(step: Step, written: WrittenPolicy) -> Step:
     step.pointer = written.pointer
     return step
+
+
+def written_for(config: Config, index: int) -> list[WrittenPolicy]:
+    """The policies of a route in the order in which they run: the gateway's, its service's, its own."""
+    route = config.routes[index]
+    service = policies_of(config.services[route.service].policies, f"{join('$.services', route.service)}.policies") if route.service else []
+    return [*policies_of(config.policies, "$.policies"), *service, *policies_of(route.policies, f"$.routes[{index}].policies")]
+
+
+def _unguarded(index: int, name: str) -> Problem:
+    hint = "add a policy that authenticates or authorises, or say `public: true` on the route"
+    return Problem(message=f"`access: deny`, and nothing guards route '{name}'", pointer=f"$.routes[{index}]", hint=hint)

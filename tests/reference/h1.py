@@ -20,8 +20,8 @@ FIELD_LINE = re.compile(rb"(%b):%b(%b)%b\r\n" % (TOKEN, OWS, VALUE, OWS), re.DOT
 
 # RFC 9112 section 7.1.1, errata included: white space may stand around ";" and "="
 EXTENSIONS = rb"(?:%b;%b%b(?:%b=%b(?:%b|%b))?)*" % (OWS, OWS, TOKEN, OWS, OWS, TOKEN, QUOTED)
-# gw drops extensions, so it reads them for their end only: any order of their parts, and white space behind the size
-LOOSE_EXTENSIONS = rb"%b(?:;(?:%b|[;= \t]|%b)*)?" % (OWS, TCHAR, QUOTED)
+# Old servers fill the line with white space: nobody can misread it
+LOOSE_EXTENSIONS = EXTENSIONS + OWS
 
 HEXDIG = rb"[0-9A-Fa-f]+"
 

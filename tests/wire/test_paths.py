@@ -11,9 +11,10 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 
+from tests.wire.conftest import Bench
 from tests.wire.model import head
 from tests.wire.origin import connect
-from tests.wire.peers import TRUSTED
+from tests.wire.peers import TRUSTED, Gw, Job
 from tests.wire.run import Reader
 
 SPELLINGS = [
@@ -82,6 +83,58 @@ def test_no_spelling_leaves_a_stripped_prefix(bench, spelling: str) -> None:
     assert not faults
     for request in seen:
         assert not protected(as_origin_reads(request.target)), f"the origin serves {request.target!r}"
+
+
+def guarded(spelling: str) -> str:
+    """The same trick on `/guarded`."""
+    return spelling.replace("admi%6e", "guarde%64").replace("%61%64%6d%69%6e", "%67%75%61%72%64%65%64").replace("%61dmin", "%67uarded").replace("u0061dmin", "u0067uarded").replace("admin", "guarded")
+
+
+# Knows who says so; what a credential is worth is not the matter here.
+CALLER = """
+from msgspec import Struct
+
+from gw.policy import Hooks, Request, Tools
+
+KIND = "authentication"
+
+
+class Config(Struct):
+    pass
+
+
+def build(config: Config, tools: Tools) -> Hooks:
+    def know(request: Request) -> None:
+        if name := request.headers.get("X-Caller"):
+            request.identify("caller", consumer=name)
+    return Hooks(request=know)
+"""
+
+
+@pytest.fixture(scope="module")
+def guard(bench):
+    """A gw that lets `ann` alone to `/guarded`, and anybody to all else."""
+    policies = ["caller", {"acl": {"allow": {"consumers": ["ann"]}}}]
+    routes = [{"path": "/guarded", "policies": policies}, {"path": "/api", "strip_prefix": True, "hosts": ["strip.test"]}, {"path": "/"}]
+    peer = Gw(Job([bench.origin.port], extra={"consumers": {"ann": {}, "eve": {}}, "modules": ["policies"], "routes": [{**each, "service": "origin"} for each in routes]}))
+    (peer.folder / "policies").mkdir()
+    (peer.folder / "policies" / "caller.py").write_text(CALLER)
+    bench.run(asyncio.to_thread(peer.start))
+    yield Bench(bench.runner, peer, bench.origin)
+    peer.remove()
+
+
+@pytest.mark.parametrize("spelling", [guarded(each) for each in SPELLINGS + DOUBLE + STRIPPED if guarded(each) != each])
+def test_no_spelling_passes_by_a_policy(guard, spelling: str) -> None:
+    for host in HOSTS:
+        for caller, refused in (("", 401), ("X-Caller: eve", 403), ("X-Caller: ann", 0)):
+            status, seen, faults = guard.run(ask(guard, head(f"GET {spelling} HTTP/1.1", *filter(None, [caller]), host=host)))
+            assert not faults, host
+            for request in seen:
+                path = as_origin_reads(request.target)
+                assert not refused or not re.match(r"/guarded(/|$)", path), f"{host}: {caller or 'nobody'} reaches {request.target!r}"
+            if spelling in ("/guarded", "/guarded/x", "/%67uarded", "//guarded", "/x/../guarded", "http://a.test/guarded"):
+                assert status == (refused or 200), host
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS + DOUBLE + STRIPPED)

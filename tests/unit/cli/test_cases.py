@@ -71,10 +71,10 @@ KIND = "limit"
 def build(config, tools):
     taken = []
     def count(request):
-        if request.wall >= 1798761600:
+        if request.now >= 1798761600:
             return Refusal("quota-exceeded")
-        taken.append(request.now)
-        if sum(each > request.now - 1 for each in taken) > 2:
+        taken.append(request.monotonic)
+        if sum(each > request.monotonic - 1 for each in taken) > 2:
             return Refusal("rate-limited", {"Retry-After": "1"})
     return Hooks(request=count)
 """

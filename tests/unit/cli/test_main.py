@@ -65,6 +65,7 @@ def cpu_seconds(*arguments: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+@pytest.mark.speed
 def test_help_is_quick() -> None:
     # CPU time too rises with what else the machine does: one of ten must be quick.
     assert any(cpu_seconds("--help") < HELP_SECONDS for _ in range(10))

@@ -133,6 +133,7 @@ def test_durations_and_sizes_survive_the_way_to_a_worker():
     assert isinstance(again, Config)
 
 
+@pytest.mark.speed
 def test_ten_thousand_routes_load_in_three_seconds():
     lines = [f"  - path: /a/{index}\n    service: s{index % 100}\n    methods: [GET]\n    headers: {{x-a: b}}\n    policies: [{{jwt: {{a: 1}}}}]\n" for index in range(ROUTES)]
     services = [f"  s{index}:\n    endpoints: [127.0.0.1:{index + 1000}]\n" for index in range(100)]

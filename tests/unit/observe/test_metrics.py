@@ -200,6 +200,7 @@ def large() -> Observed:
     return seen
 
 
+@pytest.mark.speed
 def test_ten_thousand_routes_take_a_fraction_of_a_second(large: Observed) -> None:
     """It took 2.4 s when every sample was an object of prometheus-client; now 0.2 s."""
     began = time.process_time()
@@ -208,6 +209,7 @@ def test_ten_thousand_routes_take_a_fraction_of_a_second(large: Observed) -> Non
     assert text.count(b"\ngw_requests_total{") == ROUTES
 
 
+@pytest.mark.speed
 def test_others_have_their_turn_while_it_is_written(large: Observed) -> None:
     async def write() -> list[bytes]:
         return [piece async for piece in render_in_turns(large)]

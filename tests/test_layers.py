@@ -28,8 +28,8 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FAST = [
     # kernels
     {"headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out", "cidr"},
-    {"regex", "path", "shm", "x509"},
-    {"predicate", "pick", "bucket", "tls_context", "forest", "keys"},
+    {"regex", "path", "shm", "x509", "field"},
+    {"predicate", "pick", "bucket", "budget", "tls_context", "forest", "keys"},
     {"losers", "jwt"},
     {"radix", "tls", "token_cache"},
     # wire

@@ -184,9 +184,19 @@ class Request:
 class PythonStep(Step):
     """Calls a policy's hooks. An `async def` hook parks its exchange until it is done, at most `process.hook_timeout`; TypeError when `done` is one."""
 
-    def __init__(self, name: str, request: Callable[..., Any] | None = None, response: Callable[..., Any] | None = None, done: Callable[..., Any] | None = None) -> None: ...
+    def __init__(
+        self,
+        name: str,
+        request: Callable[..., Any] | None = None,
+        response: Callable[..., Any] | None = None,
+        done: Callable[..., Any] | None = None,
+        slot: int = -1,
+        budget: dict[str, int] | None = None,
+    ) -> None:
+        """`slot` is the policy's in the segment; `budget` holds the fields of gw._fast.budget's Budget."""
+
     def attach(self, report: Callable[[str, dict[str, Any]], None]) -> None:
-        """Where failures go: the events `hook-failed`, `hook-slow` and `hook-timeout`."""
+        """Where failures go: the events `hook-failed`, `hook-slow`, `hook-timeout` and `hook-budget`."""
 
 @final
 class Parked:

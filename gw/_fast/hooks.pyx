@@ -12,20 +12,28 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
-from gw._fast.answer cimport R_HOOK_FAILED, R_HOOK_TIMEOUT, reason_index, reason_text
+from gw._fast.answer cimport R_DECISION_UNAVAILABLE, R_HOOK_FAILED, R_HOOK_TIMEOUT, reason_index, reason_text
+from gw._fast.budget cimport Budget, budget_spent
 from gw._fast.claims cimport JSON_MEMBERS_MAX, Members, json_read
+from gw._fast.field cimport checked_name, checked_value, refuse_framing
 from gw._fast.forward cimport client_address, edit_push
 from gw._fast.headers cimport (
-    FIELD_DROP, FIELD_SPELLED, H_CONTENT_LENGTH, H_FORWARDED, H_HTTP2_SETTINGS, H_X_FORWARDED_OTHER, TOKEN, Field, Head, same_name,
+    FIELD_DROP, FIELD_SPELLED, H_CONTENT_LENGTH, H_FORWARDED, H_HTTP2_SETTINGS, H_X_FORWARDED_OTHER, Field, Head, same_name,
 )
 from gw._fast.plane cimport BY_GATEWAY, EDIT_ADD, EDIT_DEFAULT, EDIT_REMOVE, EDIT_SET, STEP_ANSWER, STEP_NEXT, STEP_PARK, Edits, Identity
+from gw._fast.hist cimport hist_add
+from gw._fast.shm cimport PolicyStats, Segment, shm_policy
 from gw._fast.snapshot cimport Snapshot
-from gw._fast.step cimport Step
+from gw._fast.step cimport Step, step_refuses
 from gw._fast.stream cimport clock_us, reactor_wall
 from gw._fast.tls cimport Tls, tls_view
 
 cdef object _get_running_loop = asyncio.get_running_loop
-cdef frozenset FRAMING = frozenset(("connection", "content-length", "transfer-encoding", "host", "upgrade", "keep-alive", "te", "trailer", "proxy-connection", "date"))
+cdef enum:                      # phases: index of a policy's histogram
+    REQUEST = 0
+    RESPONSE = 1
+    DONE = 2
+
 cdef enum:
     ARENA_FIRST = 512
     ANSWER_MAX = 196608         # an answer of our own leaves in one piece: this much of it, and our own fields, fit reactor.tx
@@ -212,39 +220,12 @@ cdef void _move(Edits* edits, const char* start, uint32_t n, const char* to) noe
         edits.items[i].value = _moved(edits.items[i].value, start, n, to)
 
 
-cdef bytes _checked_name(str name):
-    cdef bytes raw = name.encode("latin-1")
-    cdef const char* text = PyBytes_AS_STRING(raw)
-    cdef Py_ssize_t i
-    if not raw:
-        raise ValueError("a field name is empty")
-    for i in range(len(raw)):
-        if not TOKEN[<uint8_t>text[i]]:
-            raise ValueError(f"{name!r} is not a field name (RFC 9110 section 5.1)")
-    return raw
-
-
-cdef bytes _checked_value(str value):
-    cdef bytes raw = value.encode("latin-1")
-    cdef const char* text = PyBytes_AS_STRING(raw)
-    cdef Py_ssize_t i
-    for i in range(len(raw)):
-        if (<uint8_t>text[i] < 32 and text[i] != c"\t") or text[i] == 127:
-            raise ValueError(f"{value!r} holds a control character: it cannot be a field value")
-    return raw
-
-
-cdef _refuse_framing(str name):
-    if name.lower().replace("_", "-") in FRAMING:
-        raise ValueError(f"{name} frames or routes the message: a hook cannot set it")
-
-
 cdef _edit(Exchange* x, Edits* edits, uint8_t op, str name, str value):
-    cdef bytes raw_name = _checked_name(name)
-    cdef bytes raw_value = _checked_value(value)
+    cdef bytes raw_name = checked_name(name)
+    cdef bytes raw_value = checked_value(value)
     cdef const char* kept_value
     cdef const char* kept_name
-    _refuse_framing(name)
+    refuse_framing(name)
     # One block for both, so that the second copy cannot move the first unseen.
     kept_name = _keep(x, raw_name + raw_value)
     kept_value = kept_name + len(raw_name)
@@ -492,17 +473,17 @@ cdef _release(Exchange* x):
 
 cdef int _run_request(void* self, Exchange* x) noexcept nogil:
     with gil:
-        return (<PythonStep>self)._call(x, (<PythonStep>self).on_request, (<PythonStep>self).request_async, True)
+        return (<PythonStep>self)._call(x, (<PythonStep>self).on_request, (<PythonStep>self).request_async, REQUEST)
 
 
 cdef int _run_response(void* self, Exchange* x) noexcept nogil:
     with gil:
-        return (<PythonStep>self)._call(x, (<PythonStep>self).on_response, (<PythonStep>self).response_async, False)
+        return (<PythonStep>self)._call(x, (<PythonStep>self).on_response, (<PythonStep>self).response_async, RESPONSE)
 
 
 cdef int _run_done(void* self, Exchange* x) noexcept nogil:
     with gil:
-        return (<PythonStep>self)._call(x, (<PythonStep>self).on_done, False, False)
+        return (<PythonStep>self)._call(x, (<PythonStep>self).on_done, False, DONE)
 
 
 @cython.final
@@ -514,13 +495,19 @@ cdef class PythonStep(Step):
     cdef object report
     cdef bint request_async
     cdef bint response_async
+    cdef int slot               # of the policy in the segment; -1: none
+    cdef Segment segment        # keeps `stats` mapped
+    cdef PolicyStats* stats     # of the lane's worker; NULL until a lane runs it
+    cdef Budget budget
 
-    def __init__(self, name: str, request=None, response=None, done=None) -> None:
+    def __init__(self, name: str, request=None, response=None, done=None, slot: int = -1, budget: dict | None = None) -> None:
         Step.__init__(self, name)
         self.python = True
         self.on_request = request
         self.on_response = response
         self.on_done = done
+        self.slot = slot
+        self.budget = budget or {"time_us": 0, "window": 0, "most": 0, "quarantine": 0, "skips": 0}
         self.request_async = inspect.iscoroutinefunction(request)
         self.response_async = inspect.iscoroutinefunction(response)
         if inspect.iscoroutinefunction(done):
@@ -537,28 +524,51 @@ cdef class PythonStep(Step):
         """Where failures go: report(event, fields)."""
         self.report = report
 
-    cdef int _call(self, Exchange* x, hook, bint waits, bint may_answer):
+    def count_in(self, Segment segment not None, int worker) -> None:
+        if self.slot >= 0:
+            self.segment = segment
+            self.stats = shm_policy(segment, worker, self.slot)
+
+    cdef int _call(self, Exchange* x, hook, bint waits, int phase):
         cdef int64_t began
         cdef int verdict
         if waits and x.by == BY_GATEWAY:
             return STEP_NEXT            # an answer of our own leaves at once: nothing waits in front of it
+        if self.stats != NULL and self.stats.quarantined == x.snapshot.revision:
+            return self._without(x, phase)
         x.lane.stats.hook_calls += 1
         began = clock_us()
         try:
             if waits:
-                self._start(x, hook(_view(x)), may_answer)
+                self._start(x, hook(_view(x)), phase)
                 return STEP_PARK
-            verdict = self._take(x, hook(_view(x)), may_answer)
+            verdict = self._take(x, hook(_view(x)), phase == REQUEST)
         except BaseException as error:  # the task's border of a hook: logged with traceback and policy; what got past it would end the process or let the request through
             verdict = self._failed(x, error)
-        self._took(x, began)
+        self._took(x, began, phase)
         return verdict
 
-    cdef _took(self, Exchange* x, int64_t began):
+    cdef int _without(self, Exchange* x, int phase):
+        self.stats.skipped += 1
+        if self.budget.skips or phase == DONE or x.by == BY_GATEWAY:
+            return STEP_NEXT
+        return step_refuses(x, R_DECISION_UNAVAILABLE, NULL, 0)
+
+    cdef _took(self, Exchange* x, int64_t began, int phase):
         cdef int64_t blocked = clock_us() - began
+        if self.stats != NULL:
+            hist_add(&(&self.stats.request)[phase], blocked)
+            if self.budget.time_us and budget_spent(&self.budget, self.stats, blocked) and x != NULL:
+                self._overspent(x.snapshot.revision)
         if x != NULL and blocked > x.lane.hook_warn_us:
             x.lane.stats.hook_slow += 1
             self.report("hook-slow", {"policy": self.name, "blocked_ms": blocked // 1000, "request_id": _view(x).id})
+
+    cdef _overspent(self, uint32_t revision):
+        if self.budget.quarantine:
+            self.stats.quarantined = revision
+        action = ("skipped" if self.budget.skips else "refused") if self.budget.quarantine else "none"
+        self.report("hook-budget", {"policy": self.name, "budget_us": self.budget.time_us, "over": self.stats.over, "requests": action})
 
     cdef int _failed(self, Exchange* x, error):
         x.lane.stats.hook_errors += 1
@@ -603,11 +613,11 @@ cdef class PythonStep(Step):
         x.own.fields_len = len(fields)
         return STEP_ANSWER
 
-    cdef _start(self, Exchange* x, coroutine, bint may_answer):
+    cdef _start(self, Exchange* x, coroutine, int phase):
         cdef Parked parked = Parked.__new__(Parked)
         parked.step = self
         parked.x = x
-        parked.may_answer = may_answer
+        parked.phase = phase
         parked.coroutine = coroutine
         parked.task = _get_running_loop().create_task(parked)
         parked.task.add_done_callback(parked.finished)
@@ -618,9 +628,9 @@ cdef class PythonStep(Step):
 cdef bytes _field_lines(headers):
     lines = []
     for name, values in headers.items():
-        _refuse_framing(name)
+        refuse_framing(name)
         for value in [values] if isinstance(values, str) else values:
-            lines.append(_checked_name(name) + b": " + _checked_value(value) + b"\r\n")
+            lines.append(checked_name(name) + b": " + checked_value(value) + b"\r\n")
     return b"".join(lines)
 
 
@@ -631,7 +641,7 @@ cdef class Parked:
     cdef Exchange* x            # borrowed; NULL once the exchange has ended and cancelled us
     cdef readonly object task
     cdef object coroutine
-    cdef bint may_answer
+    cdef int phase
 
     def __await__(self):
         return self.coroutine.__await__()
@@ -652,7 +662,7 @@ cdef class Parked:
         except (SystemExit, KeyboardInterrupt) as error:
             raise RuntimeError(f"the hook raised {type(error).__name__}") from error    # asyncio would end the worker's loop
         finally:
-            self.step._took(self.x, began)
+            self.step._took(self.x, began, self.phase)
 
     def finished(self, task) -> None:
         cdef Exchange* x = self.x
@@ -671,7 +681,7 @@ cdef class Parked:
             verdict = self.step._failed(x, task.exception())
         else:
             try:
-                verdict = self.step._take(x, task.result(), self.may_answer)
+                verdict = self.step._take(x, task.result(), self.phase == REQUEST)
             except Exception as error:      # as in _call; a fault that passed here would leave the exchange waiting for ever
                 verdict = self.step._failed(x, error)
         with nogil:

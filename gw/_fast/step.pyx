@@ -17,6 +17,9 @@ cdef class Step:
     def attach(self, report) -> None:
         """The lane that will run it tells where failures go: report(event, fields)."""
 
+    def count_in(self, segment, worker: int) -> None:
+        """The lane that will run it tells where its worker's figures stand."""
+
     cdef str told(self, Exchange* x, int verdict):
         return ""
 

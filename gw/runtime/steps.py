@@ -139,9 +139,24 @@ class StepBuilder:
         if not isinstance(built, Hooks):
             raise ConfigError([Problem(message=f"policy '{policy.name}': build() returned {type(built).__name__}, expected Hooks", pointer=written.pointer)])
         try:
-            return _placed(PythonStep(policy.name, built.request, built.response, built.done), written)
+            return _placed(PythonStep(policy.name, built.request, built.response, built.done, self._slot(written), self._budget(policy)), written)
         except TypeError as error:
             raise ConfigError([Problem(message=str(error), pointer=written.pointer)]) from None
+
+    def _slot(self, written: WrittenPolicy) -> int:
+        try:
+            return self.segment.policy_slot(policy_key(written.name))
+        except OverflowError as error:
+            raise ConfigError([Problem(message=str(error), pointer=written.pointer, hint="names of earlier revisions count: restart gw")]) from None
+
+    def _budget(self, policy: Policy) -> dict[str, int] | None:
+        """The fields of a compiled Budget."""
+        budget = self.config.budgets.get(policy.name, self.config.process.hook_budget)
+        if budget is None:
+            return None
+        skips = policy.kind not in ("authentication", "authorisation") if budget.quarantined is None else budget.quarantined == "skip"
+        most = int(budget.over * budget.window)
+        return {"time_us": round(budget.time * 1_000_000), "window": budget.window, "most": most, "quarantine": budget.action == "quarantine", "skips": skips}
 
     def _built(self, policy: Policy, config: Any, tools: Tools) -> Any:
         try:
@@ -152,6 +167,11 @@ class StepBuilder:
             if policy.file is None:
                 raise
             raise ConfigError([Problem(message=f"policy '{policy.name}': build() raised {type(error).__name__}: {error}", pointer=tools.pointer)]) from error
+
+
+def policy_key(name: str) -> bytes:
+    """Under which the segment counts what a policy's Python hooks take."""
+    return f"policy:{name}".encode()
 
 
 def _placed(step: Step, written: WrittenPolicy) -> Step:

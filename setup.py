@@ -23,7 +23,16 @@ MODES = {  # compiler arguments, linker arguments, Cython directives
 }
 # Compare-and-swap of 16 bytes: x86-64 has it since 2006, but compilers do not use it unasked.
 COMPILE = {"bucket": ["-mcx16"] if platform.machine() == "x86_64" else []}
-LIBRARIES = {"keys": ["crypto"], "token_cache": ["crypto"], "tls": ["ssl", "crypto"], "tls_context": ["ssl", "crypto"], "x509": ["crypto"], "llhttp": ["dl"]}
+LIBRARIES = {
+    "jwt_step": ["crypto"],
+    "api_keys": ["crypto"],
+    "keys": ["crypto"],
+    "token_cache": ["crypto"],
+    "tls": ["ssl", "crypto"],
+    "tls_context": ["ssl", "crypto"],
+    "x509": ["crypto"],
+    "llhttp": ["dl"],
+}
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.servers import free_port
-from benchmarks.workloads import Setup, route_prefix
+from benchmarks.workloads import LIMIT_RATE, Setup, route_prefix
 
 POLICIES = Path(__file__).parent / "policies"
 
@@ -29,6 +29,8 @@ def config(setup: Setup, folder: Path, port: int, origin: int) -> dict[str, Any]
     }
     if setup.log:
         found["access_log"] = {"file": str(folder / "access.log"), "buffer": "1MiB", "flush": "1s"}
+    if setup.limit:
+        found["policies"] = [{"rate-limit": {"rate": f"{LIMIT_RATE}/s"}}]
     if setup.hook:
         found["modules"] = [str(POLICIES)]
         found["policies"] = [{"stamp": {"read": "X-Tenant", "write": "X-Stamp", "kind": setup.hook}}]

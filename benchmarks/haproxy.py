@@ -31,8 +31,8 @@ backend origin
 
 def command(setup: Setup, folder: Path, port: int, origin: int, cpus: set[int]) -> list[str]:
     """Write the configuration into `folder`; the command that serves it. Raises SystemExit for what haproxy has no plain configuration for."""
-    if setup.hook or setup.log:
-        raise SystemExit("haproxy: no hooks and no log to a file here; choose other --workloads")
+    if setup.hook or setup.log or setup.limit:
+        raise SystemExit("haproxy: no hooks, no limits and no log to a file here; choose other --workloads")
     if setup.tls:
         (folder / "both.pem").write_text((folder / "cert.pem").read_text() + (folder / "key.pem").read_text())
     (folder / "routes.map").write_text("".join(f"{route_prefix(index)}/ origin\n" for index in range(setup.routes)))

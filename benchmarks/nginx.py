@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.workloads import Setup, route_prefix
+from benchmarks.workloads import LIMIT_RATE, Setup, route_prefix
 
 MODULES = "load_module /usr/lib/nginx/modules/ndk_http_module.so;\nload_module /usr/lib/nginx/modules/ngx_http_lua_module.so;\n"
 PREAMBLE = """user root;
@@ -21,6 +21,7 @@ worker_processes {workers};
 worker_cpu_affinity {affinity};
 http {{
     {log}
+    {limit}
     keepalive_requests 1000000000;
     keepalive_timeout 60s;
     client_header_timeout 10s;
@@ -59,6 +60,7 @@ CERTIFICATE = """ssl_certificate {folder}/cert.pem;
         ssl_certificate_key {folder}/key.pem;
         ssl_protocols TLSv1.3;
         ssl_session_timeout 1h;"""
+LIMIT = f"limit_req_zone $binary_remote_addr zone=clients:1m rate={LIMIT_RATE}r/s;\n    limit_req zone=clients burst={LIMIT_RATE} nodelay;"
 HOOK = """access_by_lua_block {
             local tenant = ngx.var.http_x_tenant
             if tenant then ngx.req.set_header("X-Stamp", tenant) end
@@ -82,6 +84,7 @@ def config(setup: Setup, folder: Path, port: int, origin: int, cpus: set[int]) -
         port=port,
         tls="ssl" if setup.tls else "",
         certificate=CERTIFICATE.format(folder=folder) if setup.tls else "",
+        limit=LIMIT if setup.limit else "",
         hook=HOOK if setup.hook else "",
         locations="\n".join(f"        location {prefix} {{ proxy_pass http://origin; }}" for prefix in prefixes),
     )

@@ -30,6 +30,7 @@ class Setup:
     log: bool = False  # JSON access log to a file
     tls: bool = False  # TLS 1.3, ECDSA P-256
     hook: str = ""  # `sync` or `async`: script code that reads one request field and sets another
+    limit: bool = False  # a rate limit per client address that is never reached
     workers: int = 1
 
 
@@ -62,6 +63,7 @@ WORKLOADS = [
     Workload("routes1k", "1,000 prefix routes, 5,000 URLs", Setup(routes=1000), Load(script="routes", body=SMALL), mark=0.75, group="routes"),
     Workload("routes10k", "10,000 prefix routes, 5,000 URLs", Setup(routes=10_000), Load(script="routes", body=SMALL), mark=0.75, group="routes"),
     Workload("log", "JSON access log to a file", Setup(log=True), mark=0.85),
+    Workload("limit", "rate limit per client address, never reached", Setup(limit=True), mark=0.82),
     Workload("tls", "TLS 1.3, ECDSA P-256, keep-alive", Setup(tls=True), mark=0.95),
     Workload("churn", "a connection per request", load=Load(fields={"Connection": "close"}, body=SMALL), mark=0.95),
     Workload("big", "1 MB answers, 16 connections", load=Load(connections=16, path="/big", body=KIB * KIB), mark=0.85),
@@ -83,6 +85,7 @@ TAIL_MARK = 1.2  # p99 to the reference peer's
 ROUTES_MARK = 1.10  # gw on 10,000 routes to gw on 1,000
 WORKERS_MARK = 1.10  # gw with two workers to gw with one
 INSTRUCTIONS_MARK = 12_000
+LIMIT_RATE = 1_000_000  # requests a second
 NAMES = [*BY_NAME, IDLE, TAIL]
 
 

@@ -28,8 +28,8 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FAST = [
     # kernels
     {"headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out", "cidr"},
-    {"regex", "path", "shm", "x509", "field"},
-    {"predicate", "pick", "bucket", "budget", "tls_context", "forest", "keys"},
+    {"regex", "path", "shm", "x509"},
+    {"predicate", "pick", "bucket", "budget", "tls_context", "forest", "keys", "api_keys"},
     {"losers", "jwt"},
     {"radix", "tls", "token_cache"},
     # wire
@@ -38,12 +38,12 @@ FAST = [
     {"greet", "probe"},
     # data plane
     {"plane"},
-    {"forward", "pool"},
+    {"fields", "forward", "pool"},
     {"step", "answer", "relay", "tunnel", "selector"},
     {"record", "snapshot", "client"},
-    {"decide", "life"},
+    {"decide", "life", "limit"},
     {"exchange"},
-    {"hooks", "identity", "permit"},
+    {"agent", "allowance", "credential", "cross_origin", "hooks", "identity", "inflight", "jwt_step", "permit", "rate", "request_id", "respond", "secure_headers", "shed", "target", "templates"},
     {"lane"},
     {"explain"},
 ]

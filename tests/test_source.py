@@ -103,7 +103,7 @@ def test_every_option_is_read_somewhere() -> None:
 
 
 def test_dependencies_of_the_project_are_imported() -> None:
-    names = {"PyYAML": "yaml", "dnspython": "dns", "wsproto": "wsproto", "cel-expr-python": "cel_expr_python"}
+    names = {"PyYAML": "yaml", "argon2-cffi": "argon2", "dnspython": "dns", "wsproto": "wsproto", "cel-expr-python": "cel_expr_python", "http-sf": "http_sf"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     packages = [re.split(r"[<>=\[]", each)[0] for each in project["dependencies"]]
     text = "\n".join(file.read_text() for file in [*PYTHON, *CYTHON])

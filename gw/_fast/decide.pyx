@@ -234,7 +234,8 @@ cdef uint8_t exchange_route(Exchange* x, void* trace) noexcept nogil:
     if x.match.route < 0:
         return R_METHOD_NOT_ALLOWED if x.match.route == ROUTE_METHOD else R_NO_ROUTE
     x.plan = &snapshot.plans[x.match.route]
-    if x.plan.max_body and x.request.framing == BODY_LENGTH and x.request.length > x.plan.max_body:
+    x.allowance = &x.plan.allowance
+    if x.allowance.max_body and x.request.framing == BODY_LENGTH and x.request.length > x.allowance.max_body:
         return R_BODY_TOO_LARGE
     return R_NONE
 

@@ -22,9 +22,9 @@ from gw._fast.life cimport answer_own, answer_plan, client_gone, drop_origin, ex
 from gw._fast.out cimport Out, out_init
 from gw._fast.pick cimport pick, pick_bit
 from gw._fast.plane cimport (
-    ACT_FORWARD, BY_CLIENT, BY_ORIGIN, C_BUSY, C_FLUSH, C_HANDSHAKE, C_HEAD, C_IDLE, C_LINGER, C_PROXY, O_BUSY, O_CONNECT, O_HANDSHAKE, STEP_ANSWER, STEP_PARK, X_ANSWERED,
-    X_CLOSE, X_DONE_UP, X_FRESH, X_HEAD_REQUEST, X_HEAD_TIMED, X_IDEMPOTENT, X_PARKED, X_PARKED_DOWN, X_RESPONDING, X_SENT, X_TUNNEL, X_UPGRADE, X_UP_BROKEN, X_UP_DROPPED,
-    LaneState, Plan, Pool, Service, SnapshotState, StepCall,
+    ACT_FORWARD, BY_CLIENT, BY_ORIGIN, C_BUSY, C_FLUSH, C_HANDSHAKE, C_HEAD, C_IDLE, C_LINGER, C_PROXY, O_BUSY, O_CONNECT, O_HANDSHAKE, STEP_ANSWER, STEP_NEXT, STEP_PARK,
+    X_ANSWERED, X_CLOSE, X_DONE_UP, X_FRESH, X_HEAD_REQUEST, X_HEAD_TIMED, X_IDEMPOTENT, X_PARKED, X_PARKED_DOWN, X_RESPONDING, X_SENT, X_TUNNEL, X_UPGRADE, X_UP_BROKEN,
+    X_UP_DROPPED, LaneState, Plan, Pool, Service, SnapshotState, StepCall,
 )
 from gw._fast.pool cimport POOL_FULL, POOL_NO_ADDRESS, pool_handshake, pool_open, pool_take
 from gw._fast.relay cimport (
@@ -58,7 +58,7 @@ cdef void client_event(Conn* client, uint32_t events) noexcept nogil:
             if client.kind == CONN_DEAD:
                 return
         elif client.exchange != NULL:
-            timer_set(&client.reactor.wheel, &client.timer, client.reactor.now_ms + (<Exchange*>client.exchange).plan.idle_ms)
+            timer_set(&client.reactor.wheel, &client.timer, client.reactor.now_ms + (<Exchange*>client.exchange).allowance.idle_ms)
     if events & EPOLLIN and client.flags & READ_ON:
         _client_readable(client)
     elif events & (EPOLLERR | EPOLLHUP):
@@ -97,8 +97,8 @@ cdef void _client_drained(Conn* client) noexcept nogil:
     elif x != NULL and x.flags & X_ANSWERED and x.origin != NULL:
         timer_off(&client.timer)
         if not x.flags & X_DONE_UP:
-            timer_set(&client.reactor.wheel, &client.timer, client.reactor.now_ms + x.plan.idle_ms)
-        timer_set(&client.reactor.wheel, &x.origin.timer, client.reactor.now_ms + x.plan.idle_ms)
+            timer_set(&client.reactor.wheel, &client.timer, client.reactor.now_ms + x.allowance.idle_ms)
+        timer_set(&client.reactor.wheel, &x.origin.timer, client.reactor.now_ms + x.allowance.idle_ms)
         conn_read_on(x.origin)
 
 
@@ -215,7 +215,7 @@ cdef void _run_steps(Exchange* x) noexcept nogil:
         if verdict == STEP_PARK:
             x.parked_at = call
             x.flags |= X_PARKED
-            timer_set(&x.client.reactor.wheel, &x.client.timer, x.lane.reactor.now_ms + x.snapshot.hook_ms)
+            timer_set(&x.client.reactor.wheel, &x.client.timer, x.lane.reactor.now_ms + (x.park.wait_ms if x.park.leave != NULL else x.snapshot.hook_ms))
             return
         if not step_goes_on(x, call, verdict):
             answer_own(x)
@@ -264,9 +264,9 @@ cdef void _start_origin(Exchange* x, uint8_t reason) noexcept nogil:
         pool = service.pools[x.choice]
         conn = NULL if x.flags & X_FRESH else pool_take(pool)
         if conn == NULL:
-            conn = pool_open(pool, origin_event, origin_timeout, x.plan.connect_ms, &error)
+            conn = pool_open(pool, origin_event, origin_timeout, x.allowance.connect_ms, &error)
             if conn == NULL and error in (EMFILE, ENFILE) and clients_reclaim(lane):
-                conn = pool_open(pool, origin_event, origin_timeout, x.plan.connect_ms, &error)
+                conn = pool_open(pool, origin_event, origin_timeout, x.allowance.connect_ms, &error)
         if conn != NULL:
             break
         if error > 0 and x.addresses + 1 < <int>pool.n_addresses:
@@ -449,25 +449,25 @@ cdef void _up_moved(Exchange* x, int code) noexcept nogil:
         if x.up.framing != BODY_NONE:
             timer_off(&client.timer)
         x.flags |= X_DONE_UP
-        timer_set(&client.reactor.wheel, &origin.timer, now + x.plan.answer_ms)
+        timer_set(&client.reactor.wheel, &origin.timer, now + x.allowance.answer_ms)
         if client.inbuf.end - client.inbuf.start == client.inbuf.cap:
             conn_read_off(client)
         else:
             conn_read_on(client)
     elif code == RELAY_MORE:
         timer_off(&origin.timer)
-        timer_set(&client.reactor.wheel, &client.timer, now + x.plan.idle_ms)
+        timer_set(&client.reactor.wheel, &client.timer, now + x.allowance.idle_ms)
         conn_read_on(client)
         if client.inbuf.start < client.inbuf.end or client.flags & PEER_EOF:
             conn_again(client)
     elif code == RELAY_STALL:
         timer_off(&client.timer)
         conn_read_off(client)
-        timer_set(&client.reactor.wheel, &origin.timer, now + x.plan.idle_ms)
+        timer_set(&client.reactor.wheel, &origin.timer, now + x.allowance.idle_ms)
     elif code == RELAY_BROKEN:
         x.flags |= X_UP_BROKEN
         conn_read_off(client)
-        timer_set(&client.reactor.wheel, &origin.timer, now + x.plan.answer_ms)
+        timer_set(&client.reactor.wheel, &origin.timer, now + x.allowance.answer_ms)
     else:
         client.lingers = 1
         x.flags |= X_CLOSE
@@ -478,14 +478,14 @@ cdef bint _origin_drained(Exchange* x) noexcept nogil:
     """The request's queue is empty. False when the exchange ended in here."""
     cdef Conn* origin = x.origin
     if x.flags & X_DONE_UP:
-        timer_set(&x.lane.reactor.wheel, &x.origin.timer, x.lane.reactor.now_ms + x.plan.answer_ms)
+        timer_set(&x.lane.reactor.wheel, &x.origin.timer, x.lane.reactor.now_ms + x.allowance.answer_ms)
         return True
     timer_off(&x.origin.timer)
     if x.client.inbuf.start < x.client.inbuf.end:
         _pump_up(x)
         return origin.exchange == x         # a closed connection is still memory until the batch ends; an ended exchange is not
     conn_read_on(x.client)
-    timer_set(&x.lane.reactor.wheel, &x.client.timer, x.lane.reactor.now_ms + x.plan.idle_ms)
+    timer_set(&x.lane.reactor.wheel, &x.client.timer, x.lane.reactor.now_ms + x.allowance.idle_ms)
     return True
 
 
@@ -616,11 +616,11 @@ cdef void _down_piece(Exchange* x, uint32_t head_n, char* data, uint32_t n) noex
         x.junk = used < n
         exchange_finish(x)
     elif code == RELAY_MORE:
-        timer_set(&client.reactor.wheel, &x.origin.timer, client.reactor.now_ms + x.plan.idle_ms)
+        timer_set(&client.reactor.wheel, &x.origin.timer, client.reactor.now_ms + x.allowance.idle_ms)
     elif code == RELAY_STALL:
         conn_read_off(x.origin)
         timer_off(&x.origin.timer)
-        timer_set(&client.reactor.wheel, &client.timer, client.reactor.now_ms + x.plan.idle_ms)
+        timer_set(&client.reactor.wheel, &client.timer, client.reactor.now_ms + x.allowance.idle_ms)
     elif code == RELAY_BROKEN:
         client_gone(client)
     else:
@@ -664,7 +664,7 @@ cdef void _origin_lost(Exchange* x, uint8_t reason) noexcept nogil:
 
 cdef void client_timeout(Conn* client, uint32_t events) noexcept nogil:
     cdef Exchange* x = <Exchange*>client.exchange
-    (<LaneState*>client.reactor.lane).stats.timeouts += 1
+    (<LaneState*>client.reactor.lane).stats.timeouts += x == NULL or x.park.leave == NULL
     if x == NULL:
         client_close(client)
     elif client.state == C_HEAD:
@@ -676,6 +676,8 @@ cdef void client_timeout(Conn* client, uint32_t events) noexcept nogil:
         client.inbuf.start = client.inbuf.end
         client.lingers = 1
         refuse(x, R_HEAD_TIMEOUT)
+    elif x.flags & X_PARKED and x.park.leave != NULL:
+        x.park.leave(x, False)
     elif x.flags & X_PARKED:
         refuse(x, R_HOOK_TIMEOUT)
     elif client.out != NULL:

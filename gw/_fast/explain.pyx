@@ -1,6 +1,7 @@
 """The engine of live traffic asked about one head, offline: same route search, same steps, same heads, no sockets."""
 
 cimport cython
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint32_t, uintptr_t
 from libc.stdlib cimport calloc, free
@@ -19,7 +20,7 @@ from gw._fast.pick cimport pick
 from gw._fast.plane cimport ACT_FORWARD, ACT_REDIRECT, BY_GATEWAY, STEP_NEXT, STEP_PARK, X_DONE_UP, Exchange, Identity, StepCall
 from gw._fast.selector cimport Selector, selector_key
 from gw._fast.slab cimport buf_give
-from gw._fast.step cimport Step
+from gw._fast.step cimport Step, holds_end
 from gw._fast.stream cimport CONN_CLIENT, CONN_ORIGIN, TX_SIZE, Conn, clock_us
 
 cdef enum: WAITING = -2
@@ -36,7 +37,7 @@ cdef class Inquiry:
     cdef Exchange* x            # owned
     cdef Conn* client           # owned: what its address, trust and TLS are said to be
     cdef Conn* origin           # owned: stands for a connection to the endpoint chosen
-    cdef bytes head             # what x.head points into
+    cdef bytearray head         # what x.head points into; steps may take a credential out of it
     cdef dict steps             # (function, self) of a request step -> Step
     cdef StepCall* at           # the step that waits for its task
     cdef int verdict            # of it, once its task is done
@@ -46,7 +47,7 @@ cdef class Inquiry:
         cdef bytes address = client.encode()[:45]
         cdef Step step
         self.lane = lane
-        self.head = head
+        self.head = bytearray(head)
         self.x = <Exchange*>calloc(1, sizeof(Exchange))
         self.client = <Conn*>calloc(1, sizeof(Conn))
         self.origin = <Conn*>calloc(1, sizeof(Conn))
@@ -67,6 +68,7 @@ cdef class Inquiry:
         self.x.snapshot = lane.state.snapshot
         self.x.snapshot.users += 1
         self.x.plan = &lane.state.snapshot.nowhere
+        self.x.allowance = &self.x.plan.allowance
         self.x.secure = secure
         self.x.choice = -1
         self.x.view_of = <void*>self
@@ -74,6 +76,7 @@ cdef class Inquiry:
 
     def __dealloc__(self):
         if self.x != NULL:
+            holds_end(self.x)
             if self.x.identity.release != NULL:
                 self.x.identity.release(self.x.identity.held)
             if self.x.view != NULL or self.x.parked != NULL:
@@ -84,6 +87,7 @@ cdef class Inquiry:
                 self.x.snapshot.users -= 1
             free(self.x.origin_edits.items)
             free(self.x.client_edits.items)
+            free(self.x.holds.items)
             free(self.x.arena)
         free(self.x)
         free(self.client)
@@ -96,7 +100,7 @@ cdef class Inquiry:
         cdef const char* client
         cdef int code
         head_start(&x.parser, &x.head, x.snapshot.max_fields)
-        code = request_feed(&x.parser, PyBytes_AS_STRING(self.head), 0, len(self.head), x.snapshot.max_head, x.snapshot.max_line, &x.request)
+        code = request_feed(&x.parser, PyByteArray_AS_STRING(self.head), 0, len(self.head), x.snapshot.max_head, x.snapshot.max_line, &x.request)
         if code == H1_MORE:
             raise ValueError("the head is not whole: it ends with an empty line")
         make_id(x)
@@ -138,8 +142,11 @@ cdef class Inquiry:
 
     cdef dict _judged(self, Step step):
         cdef str word = "pass"
-        cdef str told = step.told(self.x, self.verdict)
-        cdef str reason = self.reason()
+        cdef str told, reason
+        if self.verdict == STEP_PARK and self.x.park.leave != NULL:
+            self.x.park.leave(self.x, False)    # nobody waits here: as when the longest wait is over; _resume keeps the verdict
+        told = step.told(self.x, self.verdict)
+        reason = self.reason()
         if self.verdict == STEP_PARK:
             self.verdict = WAITING
             return {"verdict": "waits", "told": told, "reason": ""}

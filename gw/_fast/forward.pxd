@@ -12,6 +12,11 @@ cdef void choose_framing(Exchange* x) noexcept nogil                # sets X_CHU
 cdef void interim_head(Exchange* x, Out* out) noexcept nogil         # a 1xx on its way to the client
 cdef void put_template(Exchange* x, const Template* template, Out* out) noexcept nogil
 cdef void put_rest(Exchange* x, Out* out) noexcept nogil
+cdef void put_target(Exchange* x, Out* out) noexcept nogil          # path and query towards the origin; x.path_code is set when they cannot leave
+cdef bint target_normal(Exchange* x, const char* path, uint32_t n) noexcept nogil    # else x.path_code says why
+# n bytes of the exchange's arena for text of edits and answers, or NULL. All that points into the arena moves with it when it grows.
+cdef char* text_room(Exchange* x, uint32_t n) noexcept nogil
+cdef bint secure_for_client(const Exchange* x) noexcept nogil       # its own connection is TLS, as a trusted proxy may tell
 cdef bint edit_push(Edits* edits, uint8_t op, const char* name, uint32_t name_len, const char* value, uint32_t value_len) noexcept nogil
 # Marks the fields that `set` and `remove` take away, in every spelling, turns off edits that later ones undo, and defaults that the message has.
 cdef void apply_removals(Head* head, Edits* edits) noexcept nogil

@@ -6,7 +6,7 @@ from gw._fast.cidr cimport address_bytes
 from gw._fast.h1 cimport BODY_CHUNKED, BODY_EOF
 from gw._fast.headers cimport (
     FIELD_DROP, H_CONTENT_LENGTH, H_DATE, H_FORWARDED, H_HOST, H_OTHER, H_X_FORWARDED_FOR, H_X_FORWARDED_HOST, H_X_FORWARDED_OTHER, H_X_FORWARDED_PROTO, H_X_REAL_IP,
-    Field, Head, head_find_id, same_name,
+    Field, Head, head_find_id, same_name, same_token,
 )
 from gw._fast.out cimport put, put_number
 from gw._fast.path cimport PATH_E_HIDDEN_DOTS, PATH_E_START, path_normalise
@@ -16,7 +16,9 @@ from gw._fast.plane cimport (
 )
 from gw._fast.stream cimport RX_SIZE, Conn, reactor_date
 
-cdef enum: EDITS_FIRST = 8
+cdef enum:
+    EDITS_FIRST = 8
+    ARENA_FIRST = 512
 
 
 cdef bint edit_push(Edits* edits, uint8_t op, const char* name, uint32_t name_len, const char* value, uint32_t value_len) noexcept nogil:
@@ -36,6 +38,38 @@ cdef bint edit_push(Edits* edits, uint8_t op, const char* name, uint32_t name_le
     edits.items[edits.n].value_len = value_len
     edits.n += 1
     return True
+
+
+cdef char* text_room(Exchange* x, uint32_t n) noexcept nogil:
+    cdef char* grown
+    cdef uint32_t cap = x.arena_cap
+    while cap < x.arena_used + n:
+        cap = cap * 2 if cap else ARENA_FIRST
+    if cap != x.arena_cap:
+        grown = <char*>realloc(x.arena, cap)
+        if grown == NULL:
+            return NULL
+        _move(&x.origin_edits, x.arena, x.arena_used, grown)
+        _move(&x.client_edits, x.arena, x.arena_used, grown)
+        x.own.fields = _moved(x.own.fields, x.arena, x.arena_used, grown)
+        x.own.body = _moved(x.own.body, x.arena, x.arena_used, grown)
+        x.target = _moved(x.target, x.arena, x.arena_used, grown)
+        x.arena = grown
+        x.arena_cap = cap
+    grown = x.arena + x.arena_used
+    x.arena_used += n
+    return grown
+
+
+cdef inline const char* _moved(const char* text, const char* start, uint32_t n, const char* to) noexcept nogil:
+    return to + (text - start) if start <= text < start + n else text
+
+
+cdef void _move(Edits* edits, const char* start, uint32_t n, const char* to) noexcept nogil:
+    cdef uint32_t i
+    for i in range(edits.n):
+        edits.items[i].name = _moved(edits.items[i].name, start, n, to)
+        edits.items[i].value = _moved(edits.items[i].value, start, n, to)
 
 
 cdef bint _named(const Head* head, const Field* field, const Edit* edit) noexcept nogil:
@@ -136,19 +170,25 @@ cdef void _put_joined(Exchange* x, Out* out) noexcept nogil:
 cdef void _put_rewritten(Exchange* x, Out* out) noexcept nogil:
     """Groups of an expression can meet the template's text to something the request did not say, such as `..`: only a normal path leaves."""
     cdef char* start = out.p
-    cdef char* scratch = x.lane.reactor.rx
-    cdef uint32_t n
-    cdef int code
     put_template(x, &x.plan.rewrite, out)
-    n = <uint32_t>(out.p - start)
-    code = path_normalise(start, n, scratch, x.snapshot.path_flags) if n < RX_SIZE else PATH_E_START
-    if <uint32_t>code != n or memcmp(start, scratch, n) != 0:
-        x.path_code = code if code < 0 else PATH_E_HIDDEN_DOTS
+    if not target_normal(x, start, <uint32_t>(out.p - start)):
         out.full = True
 
 
-cdef void _put_target(Exchange* x, Out* out) noexcept nogil:
+cdef bint target_normal(Exchange* x, const char* path, uint32_t n) noexcept nogil:
+    cdef char* scratch = x.lane.reactor.rx
+    cdef int code = path_normalise(path, n, scratch, x.snapshot.path_flags) if n < RX_SIZE else PATH_E_START
+    if <uint32_t>code == n and memcmp(path, scratch, n) == 0:
+        return True
+    x.path_code = code if code < 0 else PATH_E_HIDDEN_DOTS
+    return False
+
+
+cdef void put_target(Exchange* x, Out* out) noexcept nogil:
     cdef Plan* plan = x.plan
+    if x.target != NULL:
+        put(out, x.target, x.target_len)
+        return
     if plan.rewrite.parts != NULL:
         _put_rewritten(x, out)
     elif plan.strip_prefix:
@@ -203,6 +243,14 @@ cdef bint _trusts(const SnapshotState* snapshot, const uint8_t* address) noexcep
         if _cidr_holds(&snapshot.trusted[i], address):
             return True
     return False
+
+
+cdef bint secure_for_client(const Exchange* x) noexcept nogil:
+    cdef int i
+    if x.secure or not x.client.trusted:
+        return x.secure
+    i = head_find_id(&x.head, H_X_FORWARDED_PROTO, 0)
+    return i >= 0 and x.head.fields[i].value_len == 5 and same_token(x.head.base + x.head.fields[i].value, b"https", 5)
 
 
 cdef const char* client_address(Exchange* x, uint32_t* n) noexcept nogil:
@@ -364,7 +412,7 @@ cdef void request_head(Exchange* x, Out* out) noexcept nogil:
         _drop_request_id(x)
     put(out, head.base + x.request.method.off, x.request.method.len)
     put(out, b" ", 1)
-    _put_target(x, out)
+    put_target(x, out)
     put(out, b" HTTP/1.1\r\n", 11)
     _put_host(x, out)
     for i in range(head.n_fields):

@@ -9,19 +9,16 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
 from gw._fast.answer cimport R_DECISION_UNAVAILABLE, R_HOOK_FAILED, R_HOOK_TIMEOUT, reason_index, reason_text
 from gw._fast.budget cimport Budget, budget_spent
 from gw._fast.claims cimport JSON_MEMBERS_MAX, Members, json_read
-from gw._fast.field cimport checked_name, checked_value, refuse_framing
-from gw._fast.forward cimport client_address, edit_push
-from gw._fast.headers cimport (
-    FIELD_DROP, FIELD_SPELLED, H_CONTENT_LENGTH, H_FORWARDED, H_HTTP2_SETTINGS, H_X_FORWARDED_OTHER, Field, Head, same_name,
-)
-from gw._fast.plane cimport BY_GATEWAY, EDIT_ADD, EDIT_DEFAULT, EDIT_REMOVE, EDIT_SET, STEP_ANSWER, STEP_NEXT, STEP_PARK, Edits, Identity
+from gw._fast.fields cimport FieldWalk, edit_adds, edits_undo, field_shown, fields_named, fields_next
+from gw._fast.forward cimport client_address, edit_push, text_room
+from gw._fast.headers cimport TOKEN, Field, Head, same_name
 from gw._fast.hist cimport hist_add
+from gw._fast.plane cimport BY_GATEWAY, EDIT_ADD, EDIT_REMOVE, EDIT_SET, STEP_ANSWER, STEP_NEXT, STEP_PARK, Edits, Identity
 from gw._fast.shm cimport PolicyStats, Segment, shm_policy
 from gw._fast.snapshot cimport Snapshot
 from gw._fast.step cimport Step, step_refuses
@@ -29,13 +26,13 @@ from gw._fast.stream cimport clock_us, reactor_wall
 from gw._fast.tls cimport Tls, tls_view
 
 cdef object _get_running_loop = asyncio.get_running_loop
+cdef frozenset FRAMING = frozenset(("connection", "content-length", "transfer-encoding", "host", "upgrade", "keep-alive", "te", "trailer", "proxy-connection", "date"))
 cdef enum:                      # phases: index of a policy's histogram
     REQUEST = 0
     RESPONSE = 1
     DONE = 2
 
 cdef enum:
-    ARENA_FIRST = 512
     ANSWER_MAX = 196608         # an answer of our own leaves in one piece: this much of it, and our own fields, fit reactor.tx
 
 
@@ -85,35 +82,15 @@ cdef class Headers:
         return &self.request.alive().client_edits if self.answer else &self.request.alive().origin_edits
 
     cdef list _values(self, str name, bint first):
-        cdef const Head* head = self.head()
-        cdef const Edits* edits = self.edits()
+        cdef FieldWalk walk
         cdef bytes wanted = name.encode("latin-1")
-        cdef const char* text = PyBytes_AS_STRING(wanted)
-        cdef uint32_t n = len(wanted)
-        cdef uint32_t since = _undone(edits, text, n)
-        cdef uint32_t i
         cdef list found = []
-        if since == 0:
-            for i in range(head.n_fields):
-                if head.fields[i].name_len == n and same_name(head.base + head.fields[i].name, text, n) and self._shown(head, &head.fields[i]):
-                    found.append(_value(head, &head.fields[i]))
-                    if first:
-                        return found
-        for i in range(since - 1 if since else 0, edits.n):
-            if _adds(edits, i, bool(found)) and edits.items[i].name_len == n and same_name(edits.items[i].name, text, n):
-                found.append(PyBytes_FromStringAndSize(edits.items[i].value, edits.items[i].value_len).decode("latin-1"))
+        fields_named(&walk, self.request.alive(), self.answer, PyBytes_AS_STRING(wanted), len(wanted))
+        while fields_next(&walk):
+            found.append(PyBytes_FromStringAndSize(walk.value, walk.value_len).decode("latin-1"))
+            if first:
+                break
         return found
-
-    cdef bint _shown(self, const Head* head, const Field* field):
-        """What an origin will not see of a client's claims, hooks do not see either; framing and hop-by-hop fields they may look at."""
-        cdef Exchange* x = self.request.x
-        if field.flags & FIELD_SPELLED or (field.flags & FIELD_DROP and not H_CONTENT_LENGTH <= field.id <= H_HTTP2_SETTINGS):
-            return False
-        if self.answer:
-            return True
-        if H_FORWARDED <= field.id <= H_X_FORWARDED_OTHER and not x.client.trusted:
-            return False
-        return field.name_len != x.snapshot.id_name_len or not same_name(head.base + field.name, x.snapshot.id_lower, field.name_len)
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """The first value, or the default."""
@@ -150,11 +127,11 @@ cdef class Headers:
         cdef list found = []
         for i in range(head.n_fields):
             field = &head.fields[i]
-            if self._shown(head, field) and _undone(edits, head.base + field.name, field.name_len) == 0:
+            if field_shown(self.request.x, self.answer, field) and edits_undo(edits, head.base + field.name, field.name_len) == 0:
                 found.append((PyBytes_FromStringAndSize(head.base + field.name, field.name_len).decode("latin-1"), _value(head, field)))
         for i in range(edits.n):
             name = PyBytes_FromStringAndSize(edits.items[i].name, edits.items[i].name_len)
-            if _undone(edits, edits.items[i].name, edits.items[i].name_len) <= i + 1 and _adds(edits, i, any(_same(name, each) for each, _ in found)):
+            if edits_undo(edits, edits.items[i].name, edits.items[i].name_len) <= i + 1 and edit_adds(edits, i, any(_same(name, each) for each, _ in found)):
                 found.append((name.decode("latin-1"), PyBytes_FromStringAndSize(edits.items[i].value, edits.items[i].value_len).decode("latin-1")))
         return found
 
@@ -166,66 +143,54 @@ cdef str _value(const Head* head, const Field* field):
     return PyBytes_FromStringAndSize(head.base + field.value, field.value_len).decode("latin-1")
 
 
-cdef uint32_t _undone(const Edits* edits, const char* name, uint32_t n) noexcept nogil:
-    """Behind how many edits the last `set` or `remove` of this name stands, itself included: all before it is gone. 0 when there is none."""
-    cdef uint32_t i = edits.n
-    while i:
-        if edits.items[i - 1].op in (EDIT_SET, EDIT_REMOVE) and edits.items[i - 1].name_len == n and same_name(edits.items[i - 1].name, name, n):
-            return i
-        i -= 1
-    return 0
-
-
-cdef bint _adds(const Edits* edits, uint32_t i, bint found) noexcept nogil:
-    return edits.items[i].op in (EDIT_SET, EDIT_ADD) or (edits.items[i].op == EDIT_DEFAULT and not found)
-
-
 cdef bint _same(bytes a, str b):
     return len(a) == len(b) and same_name(PyBytes_AS_STRING(a), PyBytes_AS_STRING(b.encode("latin-1")), len(a))
 
 
 cdef const char* _keep(Exchange* x, bytes text) except NULL:
-    """A copy in the exchange's arena, which is one block: it may only grow while nothing points into it."""
+    """A copy in the exchange's arena."""
     cdef uint32_t n = len(text)
-    cdef char* grown
-    cdef char* at
-    cdef uint32_t cap = x.arena_cap
-    while cap < x.arena_used + n + 1:
-        cap = cap * 2 if cap else ARENA_FIRST
-    if cap != x.arena_cap:
-        grown = <char*>realloc(x.arena, cap)
-        if grown == NULL:
-            raise MemoryError
-        _move(&x.origin_edits, x.arena, x.arena_used, grown)
-        _move(&x.client_edits, x.arena, x.arena_used, grown)
-        x.own.fields = _moved(x.own.fields, x.arena, x.arena_used, grown)
-        x.own.body = _moved(x.own.body, x.arena, x.arena_used, grown)
-        x.arena = grown
-        x.arena_cap = cap
-    at = x.arena + x.arena_used
+    cdef char* at = text_room(x, n + 1)
+    if at == NULL:
+        raise MemoryError
     memcpy(at, PyBytes_AS_STRING(text), n)
     at[n] = 0
-    x.arena_used += n + 1
     return at
 
 
-cdef inline const char* _moved(const char* text, const char* start, uint32_t n, const char* to) noexcept nogil:
-    return to + (text - start) if start <= text < start + n else text
+cdef bytes _checked_name(str name):
+    cdef bytes raw = name.encode("latin-1")
+    cdef const char* text = PyBytes_AS_STRING(raw)
+    cdef Py_ssize_t i
+    if not raw:
+        raise ValueError("a field name is empty")
+    for i in range(len(raw)):
+        if not TOKEN[<uint8_t>text[i]]:
+            raise ValueError(f"{name!r} is not a field name (RFC 9110 section 5.1)")
+    return raw
 
 
-cdef void _move(Edits* edits, const char* start, uint32_t n, const char* to) noexcept nogil:
-    cdef uint32_t i
-    for i in range(edits.n):
-        edits.items[i].name = _moved(edits.items[i].name, start, n, to)
-        edits.items[i].value = _moved(edits.items[i].value, start, n, to)
+cdef bytes _checked_value(str value):
+    cdef bytes raw = value.encode("latin-1")
+    cdef const char* text = PyBytes_AS_STRING(raw)
+    cdef Py_ssize_t i
+    for i in range(len(raw)):
+        if (<uint8_t>text[i] < 32 and text[i] != c"\t") or text[i] == 127:
+            raise ValueError(f"{value!r} holds a control character: it cannot be a field value")
+    return raw
+
+
+cdef _refuse_framing(str name):
+    if name.lower().replace("_", "-") in FRAMING:
+        raise ValueError(f"{name} frames or routes the message: a hook cannot set it")
 
 
 cdef _edit(Exchange* x, Edits* edits, uint8_t op, str name, str value):
-    cdef bytes raw_name = checked_name(name)
-    cdef bytes raw_value = checked_value(value)
+    cdef bytes raw_name = _checked_name(name)
+    cdef bytes raw_value = _checked_value(value)
     cdef const char* kept_value
     cdef const char* kept_name
-    refuse_framing(name)
+    _refuse_framing(name)
     # One block for both, so that the second copy cannot move the first unseen.
     kept_name = _keep(x, raw_name + raw_value)
     kept_value = kept_name + len(raw_name)
@@ -628,9 +593,9 @@ cdef class PythonStep(Step):
 cdef bytes _field_lines(headers):
     lines = []
     for name, values in headers.items():
-        refuse_framing(name)
+        _refuse_framing(name)
         for value in [values] if isinstance(values, str) else values:
-            lines.append(checked_name(name) + b": " + checked_value(value) + b"\r\n")
+            lines.append(_checked_name(name) + b": " + _checked_value(value) + b"\r\n")
     return b"".join(lines)
 
 

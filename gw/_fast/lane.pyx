@@ -266,6 +266,7 @@ cdef class Lane:
         self.state.reactor.lane = self.state
         self.state.owner = <PyObject*>self
         self.state.stats = shm_worker(segment, worker)
+        self.state.worker = worker
         self.state.reactor.slab.held = &self.state.stats.memory_bytes
         self.state.reactor.slab.held[0] = self.state.reactor.slab.own       # the reactor's clock
         self.state.reactor.slab.ask = &self.state.stats.memory_ask

@@ -17,6 +17,7 @@ from gw._fast.record cimport record
 from gw._fast.relay cimport RELAY_BAD, RELAY_DONE, next_piece, swallow_up
 from gw._fast.shm cimport endpoint_end
 from gw._fast.slab cimport SPARES, Buf, buf_give, slab_has_room
+from gw._fast.step cimport holds_end
 from gw._fast.stream cimport BROKEN, SEND_ERROR, TX_SIZE, conn_send
 
 cdef enum:
@@ -32,11 +33,13 @@ cdef Exchange* exchange_new(LaneState* lane, Conn* client) noexcept nogil:
         lane.n_spare -= 1
         saved.origin_edits = x.origin_edits
         saved.client_edits = x.client_edits
+        saved.holds = x.holds
         saved.arena = x.arena
         saved.arena_cap = x.arena_cap
         memset(x, 0, <size_t>(<char*>&x.id - <char*>x))
         x.origin_edits = saved.origin_edits
         x.client_edits = saved.client_edits
+        x.holds = saved.holds
         x.arena = saved.arena
         x.arena_cap = saved.arena_cap
         x.origin_edits.n = 0
@@ -51,6 +54,7 @@ cdef Exchange* exchange_new(LaneState* lane, Conn* client) noexcept nogil:
     x.snapshot = lane.snapshot
     x.snapshot.users += 1
     x.plan = &x.snapshot.nowhere
+    x.allowance = &x.plan.allowance
     x.started_us = lane.reactor.now_us
     x.choice = -1
     x.secure = client.ssl != NULL
@@ -62,6 +66,8 @@ cdef Exchange* exchange_new(LaneState* lane, Conn* client) noexcept nogil:
 
 cdef void _free(Exchange* x) noexcept nogil:
     cdef LaneState* lane = x.lane
+    if x.holds.n:
+        holds_end(x)
     if x.path_buf != NULL:
         buf_give(&lane.reactor.slab, x.path_buf)
     if x.trailers != NULL:
@@ -70,6 +76,8 @@ cdef void _free(Exchange* x) noexcept nogil:
         buf_give(&lane.reactor.slab, x.answer_buf)
     if x.identity.release != NULL:
         x.identity.release(x.identity.held)
+    if x.park.leave != NULL:
+        x.park.leave(x, True)
     if x.view != NULL or x.parked != NULL:
         lane.release_python(x)
     x.snapshot.users -= 1
@@ -91,6 +99,7 @@ cdef void _free_memory(Exchange* x) noexcept nogil:
     x.lane.reactor.slab.held[0] -= sizeof(Exchange)
     free(x.origin_edits.items)
     free(x.client_edits.items)
+    free(x.holds.items)
     free(x.arena)
     free(x)
 

@@ -86,7 +86,7 @@ cdef enum:                      # Exchange.flags
 cdef enum:                      # what a step answers
     STEP_NEXT = 0
     STEP_ANSWER = 1             # the exchange's answer is set (x.own); no further request step runs. Of a response step: it failed, x.own.reason says how
-    STEP_PARK = 2               # exchange_resume will be called
+    STEP_PARK = 2               # LaneState.resume will be called
 
 cdef enum:                      # Edit.op
     EDIT_SET = 0                # removes every field of the name, then adds
@@ -156,6 +156,18 @@ cdef struct Edits:              # a list that grows; owned by the exchange
     uint32_t cap
 
 
+cdef struct Hold:               # what a step counted for an exchange and takes back when that ends, in whatever way
+    void (*give_back)(Exchange* x, const Hold* hold) noexcept nogil
+    void* owner                 # borrowed from the Step
+    int64_t what                # the owner's
+
+
+cdef struct Holds:              # a list that grows; owned by the exchange
+    Hold* items
+    uint32_t n
+    uint32_t cap
+
+
 cdef struct Part:
     const char* text            # borrowed from the snapshot
     uint32_t len
@@ -209,6 +221,13 @@ cdef struct Service:
     uint32_t host_len
 
 
+cdef struct Allowance:          # what an exchange may take: a route's, or less where a policy says so
+    uint64_t max_body           # bytes of the request's body; 0: no limit
+    int64_t connect_ms
+    int64_t answer_ms
+    int64_t idle_ms
+
+
 cdef struct Plan:
     uint8_t action
     uint8_t host_mode
@@ -227,10 +246,7 @@ cdef struct Plan:
     uint32_t fields_len
     const char* body
     uint32_t body_len
-    uint64_t max_body           # 0: no limit
-    int64_t connect_ms
-    int64_t answer_ms
-    int64_t idle_ms
+    Allowance allowance
     int64_t tunnel_ms
     Span upgrades[8]            # lower-case protocol names, offsets into upgrade_text
     const char* upgrade_text
@@ -300,10 +316,22 @@ cdef struct Answer:             # what gw says itself
     uint8_t by_hook             # not a problem document: fields and body as given
 
 
+cdef struct Park:               # the wait of an exchange that a compiled request step has parked: a link of the ring that the step keeps
+    Park* next
+    Park* prev
+    Exchange* x
+    int64_t since_us
+    int64_t wait_ms             # longest wait
+    # Set by the step, cleared by it when it takes the exchange off its ring. `ended`: the exchange is no more, else it has waited
+    # long enough, and the step resumes it.
+    void (*leave)(Exchange* x, bint ended) noexcept nogil
+
+
 cdef struct Exchange:
     LaneState* lane
     SnapshotState* snapshot     # counted in snapshot.users
     Plan* plan
+    const Allowance* allowance  # the plan's, or `lowered`
     Conn* client                # owns us while C_HEAD, C_BUSY, C_TUNNEL
     Conn* origin                # ours until it goes back to its pool
     Exchange* next              # free list
@@ -337,14 +365,18 @@ cdef struct Exchange:
     uint8_t has_query
     uint8_t secure              # the client's connection is TLS
     uint8_t junk                # the origin sent more than its answer
+    uint8_t dry_reason          # R_*: a policy in dry_run would have refused it
     uint32_t host_len
     uint32_t id_len
+    uint32_t target_len
+    const char* target          # path and query towards the origin as a policy rewrote them, in the arena; NULL: as the plan says
     Buf* path_buf               # owned, when the path is longer than PATH_INLINE
     Buf* trailers               # owned, TRAILER_MAX bytes for each direction
     Buf* answer_buf             # owned: bytes of an answer's head that came in pieces, or that a parked hook must see
     Edits origin_edits
     Edits client_edits
-    char* arena                 # owned: text of edits made by hooks
+    Holds holds
+    char* arena                 # owned: text of edits and answers
     uint32_t arena_used
     uint32_t arena_cap
     Answer own
@@ -352,11 +384,13 @@ cdef struct Exchange:
     PyObject* view              # owned: the Python view of this exchange, if a hook asked
     PyObject* parked            # owned: what waits for the task of an asynchronous hook
     StepCall* parked_at         # the request step that waits
+    Park park                   # of a compiled step; `leave` is NULL when none has parked it
     void* view_of               # borrowed: the Inquiry that asks, offline
     char id[64]
     char host[256]              # lower case, no port
     char path_inline[484]
     HeadParser answer_parser
+    Allowance lowered           # meant when `allowance` points to it
     Head head                   # last: most of their fields are never touched
     Head answer_head
 
@@ -375,6 +409,7 @@ cdef struct LaneState:
     uint8_t retired             # snapshots wait for their last exchange
     SnapshotState* snapshot     # what new exchanges use; counted
     WorkerStats* stats
+    uint32_t worker             # slot of this process
     LogBuf* log                 # NULL: no access log
     Listener* listeners         # owned
     Pool* pools                 # owned

@@ -136,6 +136,10 @@ cdef char* _outcome(Exchange* x, char* p) noexcept nogil:
         p = _text(p, b',"reason":"', 11)
         p = _text(p, reason_text(x.reason).name, reason_text(x.reason).name_len)
         p = _text(p, b'"', 1)
+    if x.dry_reason:
+        p = _text(p, b',"dry_run":"', 12)
+        p = _text(p, reason_text(x.dry_reason).name, reason_text(x.dry_reason).name_len)
+        p = _text(p, b'"', 1)
     if plan.name_len:
         p = _text(p, b',"route":"', 10)
         p = _text(p, plan.name, plan.name_len)

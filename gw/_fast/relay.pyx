@@ -83,7 +83,7 @@ cdef int relay_up(Exchange* x, uint32_t head_n, const char* data, uint32_t n, ui
         body.seen += take
         code = _sent(conn_send2(x.origin, x.lane.reactor.tx, head_n, data, take) if head_n else conn_send(x.origin, data, take))
         return RELAY_DONE if body.left == 0 and code != RELAY_BROKEN else code
-    return _chunked(x, x.origin, body, True, x.plan.max_body, head_n, data, n, used)
+    return _chunked(x, x.origin, body, True, x.allowance.max_body, head_n, data, n, used)
 
 
 cdef int relay_down(Exchange* x, uint32_t head_n, const char* data, uint32_t n, uint32_t* used) noexcept nogil:

@@ -105,6 +105,7 @@ cdef struct WorkerStats:            # one worker slot; 64-bit words only. A work
     uint64_t log_dropped            # access-log lines lost
     uint64_t drains                 # runs of the lane
     uint64_t sheds                  # times it began to refuse new work because memory is short
+    uint64_t dry_refusals           # requests that a policy in dry_run would have refused
     # set by the supervisor; UINT64_MAX: none
     uint64_t memory_ask             # memory_bytes beyond which the lane asks for a look at the memory there is
     uint64_t memory_most            # memory_bytes that the lane never passes

@@ -124,7 +124,7 @@ cdef class Snapshot:
             raise MemoryError
         for i, given in enumerate(plans):
             self._fill_plan(&self.state.plans[i], given)
-        self.state.nowhere.idle_ms = self.state.head_ms
+        self.state.nowhere.allowance.idle_ms = self.state.head_ms
         self.state.nowhere.action = ACT_RESPOND
 
     cdef _fill_plan(self, Plan* plan, dict given):
@@ -144,10 +144,10 @@ cdef class Snapshot:
         plan.fields_len = len(given["fields"])
         plan.body = self._hold(given["body"])
         plan.body_len = len(given["body"])
-        plan.max_body = given["max_body"]
-        plan.connect_ms = given["connect_ms"]
-        plan.answer_ms = given["answer_ms"]
-        plan.idle_ms = given["idle_ms"]
+        plan.allowance.max_body = given["max_body"]
+        plan.allowance.connect_ms = given["connect_ms"]
+        plan.allowance.answer_ms = given["answer_ms"]
+        plan.allowance.idle_ms = given["idle_ms"]
         plan.tunnel_ms = given["tunnel_ms"]
         self._fill_upgrades(plan, given["upgrades"])
         self._fill_template(&plan.rewrite, given["rewrite"])

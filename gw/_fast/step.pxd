@@ -1,7 +1,7 @@
 """Base class of compiled policies, and the one every gateway needs: header edits."""
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
-from gw._fast.plane cimport STEP_ANSWER, Exchange, StepCall
+from gw._fast.plane cimport STEP_ANSWER, Exchange, Hold, StepCall
 
 
 cdef class Step:
@@ -14,9 +14,14 @@ cdef class Step:
     # For `gw explain`, right after the request function has run: what it saw, in a few words.
     cdef str told(self, Exchange* x, int verdict)
 
+    cdef readonly list owns     # names of request fields that only this step may set: a client's own are dropped even where an alternative passes
     cdef readonly str name      # of the policy, for logs and gw explain
     cdef public str pointer     # where its config stands; empty for a step that nobody wrote
 
+
+# give_back is called when the exchange ends, in whatever way; False when there is no memory for that.
+cdef bint step_holds(Exchange* x, void (*give_back)(Exchange* x, const Hold* hold) noexcept nogil, void* owner, int64_t what) noexcept nogil
+cdef void holds_end(Exchange* x) noexcept nogil         # last in, first out
 
 # The answer of a step that refuses: a problem document with these further field lines, which live until the exchange ends.
 cdef inline int step_refuses(Exchange* x, uint8_t reason, const char* fields, uint32_t n) noexcept nogil:

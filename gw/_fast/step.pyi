@@ -22,6 +22,10 @@ class Step:
     """Where its config stands; empty for a step that nobody wrote."""
 
     @property
+    def owns(self) -> list[str]:
+        """Names of request fields that only this step may set: a client's own are dropped even where an alternative passes."""
+
+    @property
     def python(self) -> bool:
         """Whether it takes the GIL: a lane with such steps takes it once for all that a wait brought."""
 

@@ -1,18 +1,21 @@
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint32_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, realloc
 
 from gw._fast.forward cimport edit_push
-from gw._fast.plane cimport EDIT_ADD, EDIT_DEFAULT, EDIT_REMOVE, EDIT_SET, STEP_NEXT, Edit, Edits
+from gw._fast.plane cimport EDIT_ADD, EDIT_DEFAULT, EDIT_REMOVE, EDIT_SET, STEP_NEXT, Edit, Edits, Holds
 
 OPS = {"set": EDIT_SET, "add": EDIT_ADD, "remove": EDIT_REMOVE, "default": EDIT_DEFAULT}
+
+cdef enum: HOLDS_FIRST = 4
 
 
 cdef class Step:
     def __init__(self, name: str) -> None:
         self.name = name
         self.pointer = ""
+        self.owns = []
 
     def attach(self, report) -> None:
         """The lane that will run it tells where failures go: report(event, fields)."""
@@ -26,6 +29,32 @@ cdef class Step:
     def phases(self) -> list:
         """The phases this step takes part in, in the order of life."""
         return [phase for phase, there in (("request", self.request.run != NULL), ("response", self.response.run != NULL), ("done", self.done.run != NULL)) if there]
+
+
+cdef bint step_holds(Exchange* x, void (*give_back)(Exchange* x, const Hold* hold) noexcept nogil, void* owner, int64_t what) noexcept nogil:
+    cdef Holds* holds = &x.holds
+    cdef uint32_t cap = holds.cap
+    cdef Hold* grown
+    if holds.n == cap:
+        cap = cap * 2 if cap else HOLDS_FIRST
+        grown = <Hold*>realloc(holds.items, cap * sizeof(Hold))
+        if grown == NULL:
+            return False
+        holds.items = grown
+        holds.cap = cap
+    holds.items[holds.n].give_back = give_back
+    holds.items[holds.n].owner = owner
+    holds.items[holds.n].what = what
+    holds.n += 1
+    return True
+
+
+cdef void holds_end(Exchange* x) noexcept nogil:
+    cdef const Hold* hold
+    while x.holds.n:
+        x.holds.n -= 1
+        hold = &x.holds.items[x.holds.n]
+        hold.give_back(x, hold)
 
 
 cdef struct EditList:

@@ -14,6 +14,9 @@ cdef struct TokenEntry:
     uint32_t slot           # where in TokenCache.slots it stands
     uint32_t n              # octets of the token, which stand behind this struct in the same allocation
     bint used               # found since the hand last passed
+    bint kept               # in a cache
+    void* extra             # owned: what the holder has worked out of the claims, once for all who find the token; NULL: nothing yet
+    uint32_t n_extra        # octets of it
 
 
 cdef struct TokenCache:
@@ -43,4 +46,6 @@ cdef void token_cache_clear(TokenCache* cache) noexcept nogil       # and free t
 cdef int token_authenticate(
     TokenCache* cache, const KeySetState* keys, const Rules* rules, const char* token, uint32_t n, int64_t wall_s, TokenEntry** entry,
 ) noexcept nogil
+# Room for TokenEntry.extra, which must be NULL; counted in the cache, if that holds the entry. NULL: no memory.
+cdef void* token_extend(TokenCache* cache, const Rules* rules, TokenEntry* entry, uint32_t n, int64_t wall_s) noexcept nogil
 cdef void token_release(TokenEntry* entry) noexcept nogil

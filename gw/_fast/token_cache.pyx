@@ -26,7 +26,7 @@ cdef inline const char* _token(const TokenEntry* entry) noexcept nogil:
 
 cdef inline uint64_t _octets(const TokenEntry* entry) noexcept nogil:
     # the payload was decoded in room for the token's longest part
-    return sizeof(TokenEntry) + 2 * entry.n + ALLOCATED
+    return sizeof(TokenEntry) + 2 * entry.n + ALLOCATED + entry.n_extra
 
 
 cdef bint token_cache_init(TokenCache* cache, uint32_t n_max, uint64_t octets_max) noexcept nogil:
@@ -49,6 +49,7 @@ cdef void token_release(TokenEntry* entry) noexcept nogil:
     entry.refs -= 1
     if entry.refs == 0:
         token_clear(&entry.out)
+        free(entry.extra)
         free(entry)
 
 
@@ -61,6 +62,7 @@ cdef void _remove(TokenCache* cache, TokenEntry* entry) noexcept nogil:
     cache.slots[entry.slot] = cache.slots[cache.n]
     cache.slots[entry.slot].slot = entry.slot
     cache.octets -= _octets(entry)
+    entry.kept = False
     token_release(entry)
 
 
@@ -101,11 +103,24 @@ cdef void _keep(TokenCache* cache, const Rules* rules, TokenEntry* entry, int64_
     entry.slot = cache.n
     entry.refs += 1
     entry.used = False
+    entry.kept = True
     entry.next = bucket[0]
     bucket[0] = entry
     cache.slots[cache.n] = entry
     cache.n += 1
     cache.octets += _octets(entry)
+
+
+cdef void* token_extend(TokenCache* cache, const Rules* rules, TokenEntry* entry, uint32_t n, int64_t wall_s) noexcept nogil:
+    entry.extra = malloc(n)
+    if entry.extra == NULL:
+        return NULL
+    entry.n_extra = n
+    if entry.kept:
+        cache.octets += n
+        while cache.octets > cache.octets_max:
+            _evict(cache, rules, wall_s)        # at last the entry itself
+    return entry.extra
 
 
 cdef TokenEntry* _find(TokenCache* cache, uint64_t hash, const char* token, uint32_t n) noexcept nogil:
@@ -127,6 +142,9 @@ cdef int _check(const KeySetState* keys, const Rules* rules, const char* token, 
         return TOKEN_E_MEMORY
     entry.out = checked
     entry.refs = 1
+    entry.kept = False
+    entry.extra = NULL
+    entry.n_extra = 0
     entry.n = n
     memcpy(<char*>(entry + 1), token, n)
     out[0] = entry

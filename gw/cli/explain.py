@@ -53,10 +53,8 @@ async def _asked(loaded: Loaded, method: str, url: str, fields: list[tuple[str, 
     engine = Engine(*compiled(loaded))
     try:
         if online:
-            data, failures = await engine.fetch()
-            engine.supply(lambda key, _: data.get(key))
-            for sentence in failures:
-                complain(sentence)
+            for error in await engine.supply():
+                complain(str(error))
         return await engine.ask(method, url, fields, client)
     finally:
         engine.close()

@@ -32,6 +32,11 @@ app = typer.Typer(
 )
 
 
+keys = typer.Typer(name="keys", help="API keys that are made while gw runs, and hashes for a config.", no_args_is_help=True)
+app.add_typer(keys, rich_help_panel="A running gw")
+Key = Annotated[str, typer.Argument(metavar="ID", help="Id of a key, as `gw keys list` shows it.")]
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         say(f"gw {__version__}")
@@ -180,6 +185,60 @@ def stop(
     from gw.cli.control import stop as ask
 
     raise typer.Exit(ask(config, drain))
+
+
+@keys.command("create")
+def keys_create(
+    consumer: Annotated[str, typer.Argument(metavar="CONSUMER", help="Whose key it is: one of the config's consumers.")],
+    expires: Annotated[str | None, typer.Option(metavar="DURATION", help="How long it is good, such as 90d; default: until it is revoked.", show_default=False)] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make a key and show it, this once."""
+    from gw.cli.keys import create
+
+    create(consumer, expires, config)
+
+
+@keys.command("list")
+def keys_list(as_json: Json = False, config: ConfigOption = None) -> None:
+    """Show the keys of the store; not the keys themselves, which nobody knows."""
+    from gw.cli.keys import list_all
+
+    list_all(as_json, config)
+
+
+@keys.command("revoke")
+def keys_revoke(key: Key, config: ConfigOption = None) -> None:
+    """Have a key refused, within a second and for ever."""
+    from gw.cli.keys import revoke
+
+    revoke(key, config)
+
+
+@keys.command("rotate")
+def keys_rotate(
+    key: Key, overlap: Annotated[str, typer.Option(metavar="DURATION", help="How long the old key goes on.")] = "1d", config: ConfigOption = None
+) -> None:
+    """Make a new key in place of an old one, and show it, this once."""
+    from gw.cli.keys import rotate
+
+    rotate(key, overlap, config)
+
+
+@keys.command("hash")
+def keys_hash() -> None:
+    """Read a key, print the hash for a consumer's `api_keys`."""
+    from gw.cli.keys import hash_key
+
+    hash_key()
+
+
+@keys.command("password")
+def keys_password() -> None:
+    """Read a password, print the argon2id hash for a consumer's `passwords`."""
+    from gw.cli.keys import hash_password
+
+    hash_password()
 
 
 @app.command(rich_help_panel="Other")

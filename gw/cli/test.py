@@ -120,11 +120,11 @@ def _sources(loaded: Loaded) -> list[Source]:
 async def _fetched(loaded: Loaded) -> dict[str, bytes]:
     engine = Engine(*compiled(loaded))
     try:
-        data, failures = await engine.fetch()
+        data, failed = await engine.fetch()
     finally:
         engine.close()
-    for sentence in failures:
-        complain(sentence)
+    for error in failed:
+        complain(str(error))
     return data
 
 

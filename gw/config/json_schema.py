@@ -33,9 +33,14 @@ def schema() -> dict[str, Any]:
 
 
 def schema_of(kind: type[Struct], title: str) -> dict[str, Any]:
-    """The same of another struct than Config."""
+    """The same of another file than a config."""
+    return {"$schema": DRAFT, "title": title, **settings_schema(kind)}
+
+
+def settings_schema(kind: type[Struct]) -> dict[str, Any]:
+    """JSON Schema of one struct, such as the Config of a policy."""
     definitions: dict[str, Any] = {}
-    return {"$schema": DRAFT, "title": title, **_schema(kind, definitions), "$defs": definitions}
+    return {**_schema(kind, definitions), "$defs": definitions}
 
 
 def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _FIELD_VALUE = re.compile(r"(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*", re.ASCII)
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+# The scheme of an extension or an app has no rules for its host; those of the web are what a server can know.
+_ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[^/:?#\[\]@]+)(?::([0-9]{1,5}))?", re.ASCII)
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 # Path parameters of one route: MAX_PARAMS in gw/_fast/radix.pxd.
@@ -28,6 +30,11 @@ def is_token(text: str) -> bool:
 def is_field_value(text: str) -> bool:
     """Whether the text can stand after a field name as it is."""
     return _FIELD_VALUE.fullmatch(text) is not None
+
+
+def is_latin(text: str) -> bool:
+    """Whether gw can write the text into a head: ISO 8859-1 (RFC 9110 section 5.5)."""
+    return all(letter <= "\xff" for letter in text)
 
 
 def host_flaw(host: str) -> str | None:
@@ -74,6 +81,20 @@ def _ascii_form(name: str) -> str | None:
         return None if name.isascii() else f"write {name.encode('idna').decode()}"
     except UnicodeError:
         return None
+
+
+def origin_flaw(origin: str) -> tuple[str, str | None] | None:
+    """Why this is no web origin (RFC 6454 section 6.2), or none with `*.` in front of its host, with advice; or None."""
+    found = _ORIGIN.fullmatch(origin)
+    if found is None:
+        return f"'{origin}' is not an origin", "scheme and host as browsers send them, without a path: https://app.example"
+    scheme, host, port = found.groups()
+    if origin != origin.lower():
+        return f"'{origin}' is not in lower case", f"browsers send {origin.lower()}"
+    if (scheme, port) in (("https", "443"), ("http", "80")):
+        return f"'{origin}' names the default port", "browsers leave it out"
+    flaw = host_flaw(host.removeprefix("*."))
+    return (flaw, None) if flaw else None
 
 
 def path_flaw(path: str) -> tuple[str, str | None] | None:

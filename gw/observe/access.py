@@ -27,6 +27,7 @@ FIELDS = (
     Field("status", "200", "Status sent to the client. 499: it closed the connection before there was one."),
     Field("by", '"origin"', "Who made the answer: `origin`, `gateway`, or `client` when it ended the exchange.", "somebody did"),
     Field("reason", '"connect-timeout"', "Why gw ended the exchange, from the closed list.", "gw did, or the exchange was cut short"),
+    Field("dry_run", '"rate-limited"', "Why a policy with `dry_run` would have refused it.", "one would have"),
     Field("route", '"users"', "Name of the route.", "a route matched"),
     Field("service", '"users"', "Name of the service.", "the route forwards"),
     Field("endpoint", '"10.0.0.7:8080"', "Address of the endpoint tried last, as configured.", "an endpoint was chosen"),

@@ -105,6 +105,7 @@ METRICS: tuple[Kind, ...] = (
         ("gw_connections_refused_total", "refused", "Client connections closed at once: over a limit, or no memory."),
         ("gw_accept_pauses_total", "accept_pauses", "Times accepting stopped for want of descriptors."),
         ("gw_worker_sheds_total", "sheds", "Times it began to refuse new work because memory is short."),
+        ("gw_dry_run_refusals_total", "dry_refusals", "Requests that a policy with `dry_run` would have refused."),
         ("gw_parse_errors_total", "parse_errors", "Requests that are not valid HTTP/1.1."),
         ("gw_tls_handshakes_total", "tls_handshakes", "TLS handshakes with clients."),
         ("gw_tls_failures_total", "tls_failures", "TLS handshakes with clients that failed."),

@@ -1,4 +1,4 @@
-"""Rules on exchanges: one file each, with its Config, its build() and nothing else. base.py is the contract.
+"""Rules on exchanges: one file each, with its Config, its build() and nothing else. base.py is the contract; remote.py asks others for several of them.
 
 Not here: the order in which they run (that is what the operator wrote), and where they are attached (gw.runtime).
 """

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from msgspec import Struct
 
@@ -23,6 +23,7 @@ Need = Literal["identity"]
 RequestHook = Callable[[Request], Response | Refusal | None] | Callable[[Request], Awaitable[Response | Refusal | None]]
 ResponseHook = Callable[[Request], None] | Callable[[Request], Awaitable[None]]
 DoneHook = Callable[[Request], None]
+Made = TypeVar("Made")
 
 
 class Hooks(Struct, frozen=True):
@@ -49,7 +50,22 @@ class Tools(Struct, frozen=True):
     segment: Segment | None = None  # memory shared by all workers; None in a test of a policy alone
     consumers: Mapping[str, Consumer] = {}  # by name; their order is their index in the snapshot
     sources: list[tuple[Source, Callable[[bytes], None]]] = []  # filled by `follow`
+    params: Sequence[str] = ()  # names of the route's path parameters, in order
+    store: Path | None = None  # the store's file, if there is one
+    made: dict[str, Any] = {}  # filled by `once`
+
+    @property
+    def subjects(self) -> dict[str, str]:
+        """Name of the consumer by each of its subjects."""
+        return {subject: name for name, consumer in self.consumers.items() for subject in consumer.subjects}
 
     def follow(self, source: Source, take: Callable[[bytes], None]) -> None:
         """Have `take` called with the source's data, now if there is any, and whenever it changes, in each worker, on its loop."""
         self.sources.append((source, take))
+
+    def once(self, name: str, make: Callable[[], Made]) -> Made:
+        """What policies of one snapshot share, made by the first that asks: tables of all callers, for one, which each route would hold again."""
+        if name not in self.made:
+            self.made[name] = make()
+        made: Made = self.made[name]
+        return made

@@ -26,8 +26,8 @@ FRAME = re.compile(r"^[A-Z_]+: (?:ERROR: )?(?:<input>:-1:-1: )?|Syntax error: | 
 class Config(Struct, forbid_unknown_fields=True, frozen=True):
     """Exactly one of the two expressions, in the Common Expression Language. Where it cannot be evaluated, nobody passes."""
 
-    allow: Annotated[str | None, Meta(max_length=EXPRESSION_MAX, description="CEL expression; the request passes when it is true.")] = None
-    deny: Annotated[str | None, Meta(max_length=EXPRESSION_MAX, description="CEL expression; the request passes when it is false.")] = None
+    allow: Annotated[str | None, Meta(description="CEL expression; the request passes when it is true.")] = None
+    deny: Annotated[str | None, Meta(description="CEL expression; the request passes when it is false.")] = None
 
 
 def _headers(request: Request) -> dict[str, str]:

@@ -16,7 +16,37 @@ from gw.config.convert import nearest
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Kind, Need
 
-BUILTIN = ("headers", "acl", "scopes", "claims", "ip", "condition")
+BUILTIN = (
+    "headers",
+    "acl",
+    "scopes",
+    "claims",
+    "ip",
+    "condition",
+    "cors",
+    "csrf",
+    "bot",
+    "size-limit",
+    "timeout",
+    "rewrite",
+    "redirect",
+    "respond",
+    "request-id",
+    "security-headers",
+    "jwt",
+    "forward-auth",
+    "hmac",
+    "oauth2-introspection",
+    "oidc",
+    "anonymous",
+    "api-key",
+    "basic",
+    "mtls",
+    "concurrency",
+    "load-shed",
+    "rate-limit",
+    "throttle",
+)
 
 
 class Policy(Struct, frozen=True):

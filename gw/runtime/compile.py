@@ -190,7 +190,7 @@ def _plan(config: Config, route: Route, match: RouteMatch, services: dict[str, i
     service = config.services[route.service] if route.service else None
     mode, text = _host_sent(route.host or (service.host if service else "preserve"))
     respond, redirect = route.respond, route.redirect
-    policies = steps.of(route, index, name)
+    policies = steps.of(route, index, name, match.names)
     fields = "".join(f"{key}: {value}\r\n" for key, value in respond.headers.items()) if respond else ""
     if respond and respond.body and not any(key.lower() == "content-type" for key in respond.headers):
         fields += "Content-Type: text/plain; charset=utf-8\r\n"

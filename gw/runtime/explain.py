@@ -77,7 +77,7 @@ class Engine:
         """What the policies follow, by key."""
         return {source_key(source): source for source, _ in self.snapshot.settings["sources"]}
 
-    def supply(self, choose: Callable[[str, dict[str, Any]], bytes | None]) -> None:
+    def give(self, choose: Callable[[str, dict[str, Any]], bytes | None]) -> None:
         """Hand the policies the data of their sources, as the supervisor would. `choose` has a source's key and settings, and gives None where there is no data."""
         for source, take in self.snapshot.settings["sources"]:
             settings = msgspec.to_builtins(source)
@@ -87,20 +87,26 @@ class Engine:
             else:
                 take(data)
 
-    async def fetch(self) -> tuple[dict[str, bytes], list[str]]:
-        """The data of all sources as it is now, by key, and a sentence for each that could not be had."""
+    async def fetch(self) -> tuple[dict[str, bytes], list[GatewayError]]:
+        """The data of all sources as it is now, by key, and why some were not to be had."""
         sources = self.sources
         found = await asyncio.gather(*(source.once() for source in sources.values()), return_exceptions=True)
         data: dict[str, bytes] = {}
-        failures = []
+        failed = []
         for key, each in zip(sources, found, strict=True):
             if isinstance(each, bytes):
                 data[key] = each
             elif isinstance(each, GatewayError):
-                failures.append(str(each))
+                failed.append(each)
             else:
                 raise each
-        return data, failures
+        return data, failed
+
+    async def supply(self) -> list[GatewayError]:
+        """Have every source read once, as the supervisor does for workers; why some were not to be had."""
+        data, failed = await self.fetch()
+        self.give(lambda key, _: data.get(key))
+        return failed
 
     async def ask(
         self, method: str, url: str, headers: list[tuple[str, str]] | None = None, client: str = "127.0.0.1", wall: float | None = None, now: float | None = None
@@ -152,10 +158,18 @@ async def _steps(asked: Inquiry) -> list[Verdict]:
 
 
 def decide(snapshot: Snapshot, segment: Segment, method: str, url: str, headers: list[tuple[str, str]] | None = None, client: str = "127.0.0.1") -> Decision:
-    """Ask the snapshot once. Raises ValueError for what is no head at all."""
+    """Ask the snapshot once. Raises ValueError for what is no head at all, GatewayError when it hangs on a source that cannot be had."""
     engine = Engine(snapshot, segment)
+
+    async def ask() -> Decision:
+        failed = await engine.supply()
+        decision = await engine.ask(method, url, headers, client)
+        if failed and decision.reason == "decision-unavailable":
+            raise failed[0]
+        return decision
+
     try:
-        return asyncio.run(engine.ask(method, url, headers, client))
+        return asyncio.run(ask())
     finally:
         engine.close()
 

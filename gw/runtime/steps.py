@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gw._fast.hooks import PythonStep
 from gw._fast.identity import FIELDS, IdentityStep
 from gw._fast.shm import Segment
-from gw._fast.step import Step
+from gw._fast.step import HeaderStep, Step
 from gw.config import Config, convert, policies_of, written_policies
 from gw.config.model import Route
 from gw.config.node import join
@@ -41,6 +42,16 @@ class Plan(Struct):
         """As Snapshot takes them: 0 = as usual."""
         return {at: (then.position if then else 0, other.position if other else 0) for at, (then, other) in self.places.items()}
 
+    def guard(self) -> None:
+        """Drop a client's own copies of fields that a step sets which may be passed over: first of all, so that no policy believes them."""
+        owned = sorted({name for step in self.steps for name in step.owns})
+        if not owned or not self.places:
+            return
+        self.steps.insert(0, HeaderStep("identity", [("remove", name, "") for name in owned], []))
+        for place in {place for pair in self.places.values() for place in pair if place}:
+            place.position += 1
+        self.places = {at + 1: pair for at, pair in self.places.items()}
+
 
 class StepBuilder:
     """Finds each policy once per snapshot and builds it once per route or consumer."""
@@ -52,6 +63,8 @@ class StepBuilder:
         self.folders = [base / folder for folder in config.modules]
         self.found: dict[str, Policy] = {}
         self.sources: list[tuple[Source, Callable[[bytes], None]]] = []
+        self.store = base / config.store.file if config.store else None
+        self.made: dict[str, Any] = {}
         self.authenticates = any(self._kind(each) == "authentication" for each in written_policies(config))
 
     @property
@@ -64,19 +77,20 @@ class StepBuilder:
         """What each policy that was built is for, by its name."""
         return {name: policy.kind for name, policy in self.found.items()}
 
-    def of(self, route: Route, index: int, name: str) -> Plan:
-        """The steps of a route. Raises ConfigError."""
+    def of(self, route: Route, index: int, name: str, params: Sequence[str]) -> Plan:
+        """The steps of a route with these path parameters. Raises ConfigError."""
         written = written_for(self.config, index)
         if self.config.access == "deny" and not (route.public or any(map(self._guards, written))):
             raise ConfigError([_unguarded(index, name)])
-        plan = self._plan(written, name, route.service or "")
+        plan = self._plan(written, self._tools(name, route.service or "", params))
+        plan.guard()
         if self.authenticates:
             plan.steps.append(IdentityStep({field: getattr(self.config.identity, field) for field in FIELDS}))
         return plan
 
     def of_consumer(self, name: str) -> Plan:
         """The steps that run behind any route's once this consumer is known. Raises ConfigError."""
-        return self._plan(policies_of(self.config.consumers[name].policies, f"$.consumers.{name}.policies"), f"consumer:{name}", "")
+        return self._plan(policies_of(self.config.consumers[name].policies, f"$.consumers.{name}.policies"), self._tools(f"consumer:{name}", "", ()))
 
     def _kind(self, written: WrittenPolicy) -> str:
         try:
@@ -95,33 +109,36 @@ class StepBuilder:
         self.found[written.name] = policy
         return policy
 
-    def _plan(self, written: Sequence[WrittenPolicy], name: str, service: str) -> Plan:
+    def _tools(self, route: str, service: str, params: Sequence[str]) -> Tools:
+        return Tools(route, "", service, self.base, self.segment, self.config.consumers, self.sources, params, self.store, self.made)
+
+    def _plan(self, written: Sequence[WrittenPolicy], tools: Tools) -> Plan:
         plan = Plan()
         for each in written:
-            self._add(plan, each, name, service, None, None)
+            self._add(plan, each, tools, None, None)
         return plan
 
-    def _add(self, plan: Plan, written: WrittenPolicy, name: str, service: str, then: Place | None, other: Place | None) -> None:
+    def _add(self, plan: Plan, written: WrittenPolicy, tools: Tools, then: Place | None, other: Place | None) -> None:
         """Append one policy, or a combination of several: behind it goes on at `then` when it passes, at `other` when it refuses."""
         if written.name == ALL:
             for member in written.members:
-                self._add(plan, member, name, service, then if member is written.members[-1] else None, other)
+                self._add(plan, member, tools, then if member is written.members[-1] else None, other)
         elif written.name == ANY:
             end = then or Place()
-            self._add_any(plan, written, name, service, end, other)
+            self._add_any(plan, written, tools, end, other)
             if then is None:
                 end.position = len(plan.steps)
         else:
             if then or other:
                 self._may_be_alternative(written)
                 plan.places[len(plan.steps)] = (then, other)
-            plan.steps.append(self._step(written, name, service))
+            plan.steps.append(self._step(written, tools))
 
-    def _add_any(self, plan: Plan, written: WrittenPolicy, name: str, service: str, end: Place, other: Place | None) -> None:
+    def _add_any(self, plan: Plan, written: WrittenPolicy, tools: Tools, end: Place, other: Place | None) -> None:
         for member in written.members:
             last = member is written.members[-1]
             following = other if last else Place()
-            self._add(plan, member, name, service, end, following)
+            self._add(plan, member, tools, end, following)
             if not last and following:
                 following.position = len(plan.steps)
 
@@ -129,11 +146,10 @@ class StepBuilder:
         if self._find(written).kind != "authentication":
             raise ConfigError([Problem(message=f"policy '{written.name}' does not authenticate: it cannot be an alternative in any-of", pointer=written.pointer, at_key=True)])
 
-    def _step(self, written: WrittenPolicy, route: str, service: str) -> Step:
+    def _step(self, written: WrittenPolicy, tools: Tools) -> Step:
         policy = self._find(written)
         config = convert(written.config, policy.config, written.pointer)
-        tools = Tools(route, written.pointer, service, self.base, self.segment, self.config.consumers, self.sources)
-        built = self._built(policy, config, tools)
+        built = self._built(policy, config, replace(tools, pointer=written.pointer))
         if isinstance(built, Step):
             return _placed(built, written)
         if not isinstance(built, Hooks):

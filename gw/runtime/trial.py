@@ -192,7 +192,7 @@ class Trial:
 
     async def _turns(self, engine: Engine, case: Case, pointer: str) -> Outcome:
         outcome = Outcome(case.name, pointer)
-        engine.supply(self._chosen)
+        engine.give(self._chosen)
         wall, passed, request = datetime.fromisoformat(case.clock or self.file.clock).timestamp(), 0.0, case.request
         for below, turn in case.turns:
             request, passed = turn.request or request, passed + turn.after

@@ -179,7 +179,7 @@ class Rig:
         self.names = list(policies)
         for name, text in policies.items():
             (folder / "policies" / f"{name}.py").write_text(PREAMBLE + text)
-        self.segment = Segment(1, 64, 64)
+        self.segment = Segment(1, 64, 64, 1024)
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.loop = uvloop.new_event_loop()
         self.lane = Lane(self.segment, 0, lambda event, fields: self.events.append((event, fields)), lambda: None)

@@ -1,0 +1,1 @@
+"""Who a client says it is: User-Agent against expressions."""

@@ -1,0 +1,136 @@
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING
+
+from gw._fast.answer cimport R_RATE_LIMITED
+from gw._fast.bucket cimport LIMIT_FULL, LIMIT_PASS, limit_take, limit_take_all, window_init
+from gw._fast.forward cimport edit_push, text_room
+from gw._fast.hash cimport Hash
+from gw._fast.limit cimport SEEN_REFUSED, limit_full, limit_key, limit_refuses, whole_seconds
+from gw._fast.out cimport Out, out_init, put, put_number
+from gw._fast.plane cimport EDIT_ADD, STEP_NEXT, STEP_PARK, Exchange
+from gw._fast.shm cimport Segment
+
+cdef enum: FIGURES_MAX = 48     # bytes of two numbers and what stands between them
+
+
+cdef void tell_client(Rates* rates, Exchange* x) noexcept nogil:
+    """draft-ietf-httpapi-ratelimit-headers-10: fields are lists, so that those of other limits and of the origin stay beside ours."""
+    cdef char* room = text_room(x, rates.field_max)
+    cdef Out out
+    cdef uint32_t i
+    if room == NULL:
+        return
+    out_init(&out, room, rates.field_max)
+    for i in range(rates.n):
+        put(&out, rates.labels[i].text, rates.labels[i].len)
+        put_number(&out, rates.outs[i].remaining)
+        put(&out, b";t=", 3)
+        put_number(&out, whole_seconds(rates.outs[i].reset_us))
+    x.arena_used -= <uint32_t>(out.end - out.p)
+    edit_push(&x.client_edits, EDIT_ADD, b"RateLimit-Policy", 16, rates.policy, rates.policy_len)
+    edit_push(&x.client_edits, EDIT_ADD, b"RateLimit", 9, room, <uint32_t>(out.p - room))
+
+
+cdef int64_t longest_wait(const Rates* rates) noexcept nogil:
+    cdef int64_t found = 0
+    cdef uint32_t i
+    for i in range(rates.n):
+        found = max(found, rates.outs[i].retry_after_us)
+    return found
+
+
+cdef int limit_rate(void* self, Exchange* x) noexcept nogil:
+    cdef Rates* rates = <Rates*>self
+    cdef Hash key
+    cdef int verdict
+    if not limit_key(&rates.limit, x, &key, &verdict):
+        return verdict
+    verdict = limit_take_all(rates.limit.table, key, rates.windows, rates.n, rates.cost, x.lane.reactor.now_us, rates.outs)
+    if verdict == LIMIT_FULL:
+        return limit_full(&rates.limit, x)
+    if rates.tells:
+        tell_client(rates, x)
+    return STEP_NEXT if verdict == LIMIT_PASS else limit_refuses(&rates.limit, x, R_RATE_LIMITED, longest_wait(rates))
+
+
+cdef void its_turn(Exchange* x, bint ended) noexcept nogil:
+    x.park.leave = NULL
+    if not ended:
+        x.lane.resume(x, STEP_NEXT)
+
+
+cdef int throttle(void* self, Exchange* x) noexcept nogil:
+    """A full bucket and its queue are one window: how far ahead of now its time has come says how long this request waits."""
+    cdef Queue* queue = <Queue*>self
+    cdef Hash key
+    cdef int verdict
+    queue.wait_us = 0
+    if not limit_key(&queue.limit, x, &key, &verdict):
+        return verdict
+    verdict = limit_take(queue.limit.table, key, &queue.window, 1, x.lane.reactor.now_us, &queue.out)
+    if verdict == LIMIT_FULL:
+        return limit_full(&queue.limit, x)
+    if verdict != LIMIT_PASS:
+        return limit_refuses(&queue.limit, x, R_RATE_LIMITED, queue.out.retry_after_us)
+    queue.wait_us = max(0, queue.out.reset_us - queue.free_us)
+    if queue.wait_us == 0 or queue.limit.dry:
+        return STEP_NEXT
+    x.park.wait_ms = (queue.wait_us + 999) // 1000
+    x.park.leave = its_turn
+    return STEP_PARK
+
+
+@cython.final
+cdef class RateStep(LimitStep):
+    def __init__(self, name: str, Segment segment not None, by: list, *, identity: bytes, missing: str, closed: bool, dry: bool, windows: list, cost: int, tells: bool) -> None:
+        cdef bytes text
+        cdef uint32_t i
+        LimitStep.__init__(self, name, segment, by)
+        self._count(&self.rates.limit, identity, missing, closed, dry)
+        if not 1 <= len(windows) <= WINDOWS_MAX:
+            raise ValueError(f"from 1 to {WINDOWS_MAX} windows at once, not {len(windows)}")
+        self.rates.n = len(windows)
+        self.rates.cost = cost
+        self.rates.tells = tells
+        self.held = []
+        for i, (label, rate, per_us, burst) in enumerate(windows):
+            window_init(&self.rates.windows[i], rate, per_us, burst, self.rates.limit.seed)
+            text = f'{", " if i else ""}"{label}";r='.encode()
+            self.held.append(text)
+            self.rates.labels[i].text = PyBytes_AS_STRING(text)
+            self.rates.labels[i].len = <uint32_t>len(text)
+            self.rates.field_max += <uint32_t>len(text) + FIGURES_MAX
+        text = ", ".join([f'"{label}";q={burst};w={max(1, whole_seconds(per_us * burst // rate))}' for label, rate, per_us, burst in windows]).encode()
+        self.held.append(text)
+        self.rates.policy = PyBytes_AS_STRING(text)
+        self.rates.policy_len = <uint32_t>len(text)
+        self.request.run = limit_rate
+        self.request.self = &self.rates
+
+    cdef str told(self, Exchange* x, int verdict):
+        cdef const Rates* rates = &self.rates
+        cdef uint32_t i, least = 0
+        for i in range(rates.n):
+            if rates.outs[i].remaining < rates.outs[least].remaining:
+                least = i
+        if rates.limit.seen == SEEN_REFUSED:
+            return self._told(&rates.limit, x, f"none left, next in {longest_wait(rates) / 1e6:.3g} s")
+        return self._told(&rates.limit, x, f"{rates.outs[least].remaining} of {rates.windows[least].burst} left")
+
+
+@cython.final
+cdef class ThrottleStep(LimitStep):
+    def __init__(
+        self, name: str, Segment segment not None, by: list, *, identity: bytes, missing: str, closed: bool, dry: bool, rate: int, per_us: int, burst: int, places: int
+    ) -> None:
+        LimitStep.__init__(self, name, segment, by)
+        self._count(&self.queue.limit, identity, missing, closed, dry)
+        window_init(&self.queue.window, rate, per_us, burst + places, self.queue.limit.seed)
+        self.queue.free_us = burst * per_us // rate
+        self.request.run = throttle
+        self.request.self = &self.queue
+
+    cdef str told(self, Exchange* x, int verdict):
+        if self.queue.limit.seen == SEEN_REFUSED:
+            return self._told(&self.queue.limit, x, f"no place, next in {self.queue.out.retry_after_us / 1e6:.3g} s")
+        return self._told(&self.queue.limit, x, f"waits {self.queue.wait_us / 1e6:.3g} s" if self.queue.wait_us else "at once")

@@ -1,0 +1,1 @@
+"""The id of a request: made in several forms, or taken from who sends one."""

@@ -1,0 +1,1 @@
+"""Fields of an answer, some of them only where the client came by HTTPS."""

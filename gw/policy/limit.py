@@ -1,0 +1,78 @@
+"""What policies that limit share: rates as an operator writes them, whom they count, and under which identity."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, NamedTuple
+
+from msgspec import Meta
+
+from gw._fast.selector import Selector
+from gw._fast.shm import Segment
+from gw.errors import ConfigError, Problem
+from gw.policy.base import Tools
+
+PERIODS = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+RATE = re.compile(r"([1-9][0-9]{0,9})/([1-9][0-9]{0,5})?(ms|s|m|h|d)")
+LABEL = re.compile(r"[A-Za-z0-9._:@ /-]{1,64}")
+
+By = Annotated[
+    str | list[str],
+    Meta(
+        description="Whom to count: `ip`, `ip/PREFIX`, `consumer`, `credential`, `route`, `service`, `host`, `path`, `header:NAME`, `cookie:NAME`, "
+        "`query:NAME`, `claim:NAME`, or a list of them, counted together. `ip` takes IPv6 by /64."
+    ),
+]
+Missing = Annotated[
+    Literal["count", "refuse", "skip"],
+    Meta(description="A request that lacks what is counted by: `count` puts all that lack it under one key, `refuse` answers 403 `denied`, `skip` does not count it."),
+]
+Full = Annotated[
+    Literal["open", "closed"], Meta(description="No cell is free for a key (`process.limit_cells`): `closed` answers 503 `limits-full`, `open` lets the request pass uncounted.")
+]
+DryRun = Annotated[bool, Meta(description="Count, and refuse nothing: the access log (`dry_run`), a metric and `gw explain` tell what would have been refused.")]
+Name = Annotated[str | None, Meta(description="Limits of one name, kind, `by` and rate count together, wherever they stand; without a name each place counts by itself.")]
+Rate = Annotated[str, Meta(pattern=rf"^{RATE.pattern}$", description="Requests in a period: `100/s`, `1000/h`, `5/10s`; units ms, s, m, h, d.")]
+
+
+class Period(NamedTuple):
+    """`rate` requests every `us` microseconds."""
+
+    rate: int
+    us: int
+
+
+def period(written: str) -> Period:
+    """Of a Rate, which the config has checked."""
+    match = RATE.fullmatch(written)
+    assert match, written
+    return Period(int(match[1]), int(match[2] or 1) * PERIODS[match[3]])
+
+
+def whom(by: str | list[str], pointer: str) -> list[str]:
+    """The parts to count by. Raises ConfigError for those that are none."""
+    parts = [by] if isinstance(by, str) else by
+    try:
+        Selector(parts)
+    except ValueError as error:
+        raise ConfigError([Problem(message=str(error), pointer=f"{pointer}.by")]) from None
+    return parts
+
+
+def table(tools: Tools) -> Segment:
+    """Where limits count. Raises ConfigError when there is no room for any."""
+    if tools.segment is None or tools.segment.limit_cells == 0:
+        raise ConfigError([Problem(message="limits have no cells to count in", pointer=tools.pointer, at_key=True, hint="set process.limit_cells above 0 and restart")])
+    return tools.segment
+
+
+def identity(kind: str, name: str | None, parts: list[str], tools: Tools) -> bytes:
+    """Names a limit through all revisions: by its place, which does not change when routes are added or moved."""
+    if name is not None and not LABEL.fullmatch(name):
+        raise ConfigError([Problem(message=f"'{name}' cannot name a limit", pointer=f"{tools.pointer}.name", hint="letters, digits, blanks and . _ : @ / -, at most 64")])
+    return "\0".join([kind, f"name {name}" if name else _place(tools), *parts]).encode()
+
+
+def _place(tools: Tools) -> str:
+    owner = tools.pointer.partition(".policies")[0]
+    return f"route {tools.route}" if owner.startswith("$.routes[") else owner

@@ -1,0 +1,88 @@
+"""Refuse requests beyond a rate, by client address, consumer or any part of the request."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+from gw._fast.rate import RateStep
+from gw.errors import ConfigError, Problem
+from gw.policy.base import Kind, Tools
+from gw.policy.limit import By, DryRun, Full, Missing, Name, Rate, identity, period, table, whom
+
+KIND: Kind = "limit"
+WINDOWS = 8  # as gw._fast.rate has room for
+
+Burst = Annotated[int, Meta(ge=1, le=2**31, description="Requests that may come at once; the number of the rate when it is not given.")]
+
+
+class Window(Struct, forbid_unknown_fields=True, frozen=True):
+    """One of several rates that must all have room."""
+
+    rate: Rate
+    burst: Burst | None = None
+
+
+class Config(Struct, forbid_unknown_fields=True, frozen=True):
+    """A token bucket per key, or several; `rate` or `limits` must be given."""
+
+    rate: Rate | None = None
+    burst: Burst | None = None
+    limits: Annotated[list[Window], Meta(description="Several rates at once, at most eight: a request passes when all have room, and is counted in all or in none.")] = field(
+        default_factory=list
+    )
+    by: By = "ip"
+    missing: Missing = "count"
+    cost: Annotated[int, Meta(ge=1, le=2**31, description="Units that a request takes from each bucket.")] = 1
+    headers: Annotated[bool, Meta(description="Tell clients with `RateLimit` and `RateLimit-Policy`; not in `dry_run`.")] = True
+    full: Full = "closed"
+    dry_run: DryRun = False
+    name: Name = None
+
+
+def build(config: Config, tools: Tools) -> RateStep:
+    """A compiled step; raises ConfigError for what cannot be kept."""
+    windows = _windows(config, tools.pointer)
+    parts = whom(config.by, tools.pointer)
+    counted = identity("rate-limit", config.name, parts, tools)
+    try:
+        return RateStep(
+            "rate-limit",
+            table(tools),
+            parts,
+            identity=counted,
+            missing=config.missing,
+            closed=config.full == "closed",
+            dry=config.dry_run,
+            windows=windows,
+            cost=config.cost,
+            tells=config.headers and not config.dry_run,
+        )
+    except ValueError as error:
+        raise ConfigError([Problem(message=str(error), pointer=tools.pointer)]) from None
+
+
+def _windows(config: Config, pointer: str) -> list[tuple[str, int, int, int]]:
+    if (config.rate is None) == (not config.limits):
+        hint = "rate: 100/s, or limits: [{rate: 10/s, burst: 20}, {rate: 1000/h}]"
+        raise ConfigError([Problem(message="a rate limit has either `rate` or `limits`", pointer=pointer, hint=hint)])
+    if config.limits and config.burst is not None:
+        raise ConfigError([Problem(message="`burst` belongs to the rates in `limits`", pointer=f"{pointer}.burst", at_key=True)])
+    if len(config.limits) > WINDOWS:
+        raise ConfigError([Problem(message=f"expected at most {WINDOWS} rates, got {len(config.limits)}", pointer=f"{pointer}.limits")])
+    given = config.limits or [Window(config.rate or "", config.burst)]
+    found = []
+    for index, window in enumerate(given):
+        rate, us = period(window.rate)
+        burst = window.burst or rate
+        if config.cost > burst:
+            place = f"{pointer}.limits[{index}]" if config.limits else pointer
+            raise ConfigError([Problem(message=f"no request could pass: it costs {config.cost}, the bucket holds {burst}", pointer=place, hint="raise `burst` or lower `cost`")])
+        found.append((_label(config.name, window.rate, len(given)), rate, us, burst))
+    return found
+
+
+def _label(name: str | None, rate: str, count: int) -> str:
+    """Of a window in RateLimit; clients must be able to tell several apart."""
+    return name or "default" if count == 1 else f"{name} {rate}" if name else rate

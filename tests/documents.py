@@ -5,7 +5,7 @@
     ```sh server     starts and stays until the page ends; the next block begins when its port answers
     ```sh checkout   `make` verbs in the checkout; a server if it is `make run`, otherwise only looked up in the Makefile
     ```text          what the shell block before it printed; a line `...` stands for any number of lines
-    ```yaml NAME     a configuration that passes `gw check`; with a NAME it is written to that file
+    ```yaml NAME     a configuration that passes `gw check`, or cases that pass `gw test`; with a NAME it is written to that file
     ```python NAME   runs to its end; with a NAME it is written to that file and only compiled
 
 Ports are replaced by free ones, the same number by the same port on the whole page.
@@ -23,6 +23,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from gw.config import is_cases
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(\w+)[ ]*(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -128,7 +130,7 @@ class Page:
         file = self.folder / (name or "block.yaml")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-        self._sh(f"gw check {file.name}\n")
+        self._sh(f"gw {'test' if is_cases(file) else 'check'} {file.name}\n")
 
     def _python(self, text: str, name: str) -> None:
         compile(text, name or "block", "exec")

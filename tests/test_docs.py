@@ -13,7 +13,7 @@ from gw.config.model import Config, Listener, Route
 from gw.policy import Hooks
 from tests.documents import ROOT, Page, blocks
 
-TRIED = ["README.md", "docs/quickstart.md", "docs/first-policy.md", *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs" / "policies").glob("*.md")))]
+TRIED = ["README.md", "docs/quickstart.md", "docs/first-policy.md", "docs/cases.md", *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs" / "policies").glob("*.md")))]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "CHANGES").glob("*.md")])
 PROSE = re.compile(r"\b(robust|seamless|comprehensive|leverage[sd]?|cutting-edge|blazing|powerful|effortless)\b|[\U0001F300-\U0001FAFF\u2700-\u27BF]", re.IGNORECASE)
 

@@ -29,7 +29,7 @@ FAST = [
     # kernels
     {"headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out", "cidr"},
     {"regex", "path", "shm", "x509"},
-    {"predicate", "pick", "bucket", "tls_context", "forest", "keys", "api_keys"},
+    {"predicate", "pick", "bucket", "budget", "tls_context", "forest", "keys", "api_keys"},
     {"losers", "jwt"},
     {"radix", "tls", "token_cache"},
     # wire

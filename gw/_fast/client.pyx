@@ -8,7 +8,7 @@ from gw._fast.greet cimport GREET_BAD, GREET_DONE, proxy_greeting
 from gw._fast.plane cimport C_FLUSH, C_HANDSHAKE, C_IDLE, C_LINGER, C_PROXY, LaneState, Listener
 from gw._fast.slab cimport Buf, buf_give
 from gw._fast.stream cimport (
-    CONN_DEAD, PEER_EOF, RECV_EOF, RECV_AGAIN, RX_SIZE, SEND_DONE, TLS_OPEN, TLS_READ_WRITES, conn_abort, conn_again, conn_close, conn_plain, conn_read_off, conn_read_on,
+    CONN_DEAD, PEER_EOF, RECV_EOF, RECV_AGAIN, RX_SIZE, SEND_DONE, TLS_READ_WRITES, conn_abort, conn_again, conn_close, conn_opened, conn_plain, conn_read_off, conn_read_on,
     conn_recv, conn_secure, conn_send, conn_shut, conn_watch,
 )
 from gw._fast.tls cimport TLS_ERROR, TLS_FAIL_HTTP, TLS_OK, TLS_WANT_WRITE, tls_accept, tls_failure, tls_handshake
@@ -154,7 +154,7 @@ cdef bint _shake(Conn* client) noexcept nogil:
     cdef int code = tls_handshake(client.ssl)
     if code == TLS_OK:
         lane.stats.tls_handshakes += 1
-        client.flags |= TLS_OPEN
+        conn_opened(client)
         client.state = C_IDLE
         timer_set(&client.reactor.wheel, &client.timer, client.reactor.now_ms + lane.snapshot.head_ms)
         return True

@@ -23,9 +23,10 @@ class _Route(TypedDict):
 
 @type_check_only
 class _Verdict(TypedDict):
-    """`policy` and `us` (time it took) are there when `step` gives it."""
+    """`policy`, `pointer` and `us` (time it took) are there when `step` gives it."""
 
     policy: str
+    pointer: str
     us: int
     verdict: str
     told: str
@@ -62,7 +63,7 @@ class Inquiry:
         """What the step that waits is waiting for."""
 
     def woken(self) -> _Verdict:
-        """The verdict of the step whose task is done, without policy and time. RuntimeError when it is not done."""
+        """The verdict of the step whose task is done, without policy, pointer and time. RuntimeError when it is not done."""
 
     def identity(self) -> _Identity:
         """Who calls, as far as the steps found out."""

@@ -125,7 +125,7 @@ cdef class Inquiry:
         return (<const char*>reason_text(self.x.own.reason).name).decode() if self.x.own.reason else ""
 
     def step(self) -> dict | None:
-        """Run the next request step: {policy, verdict, us, told}. `verdict`: pass, next (another alternative is tried), answer, or waits (for `task`; then ask `woken`)."""
+        """Run the next request step. `verdict`: pass, next (another alternative is tried), answer, or waits (for `task`; then ask `woken`)."""
         cdef Step step
         cdef StepCall* call
         cdef int64_t began
@@ -138,7 +138,7 @@ cdef class Inquiry:
         began = clock_us()
         self.at = call
         self.verdict = call.run(call.self, self.x)
-        return {"policy": step.name, "us": clock_us() - began, **self._judged(step)}
+        return {"policy": step.name, "pointer": step.pointer, "us": clock_us() - began, **self._judged(step)}
 
     cdef dict _judged(self, Step step):
         cdef str word = "pass"

@@ -174,6 +174,10 @@ class Request:
         """Of the credential, and of the consumer."""
 
     @property
+    def monotonic(self) -> float:
+        """Seconds of the lane's monotonic clock, to count limits by; `gw test` sets it."""
+
+    @property
     def scopes(self) -> list[str]: ...
     @property
     def claims(self) -> dict[str, Any] | None:
@@ -194,9 +198,13 @@ class PythonStep(Step):
         response: Callable[..., Any] | None = None,
         done: Callable[..., Any] | None = None,
         attached: Callable[[Callable[[str, dict[str, Any]], None]], None] | None = None,
-    ) -> None: ...
+        slot: int = -1,
+        budget: dict[str, int] | None = None,
+    ) -> None:
+        """`slot` is the policy's in the segment; `budget` holds the fields of gw._fast.budget's Budget."""
+
     def attach(self, report: Callable[[str, dict[str, Any]], None]) -> None:
-        """Where failures go: the events `hook-failed`, `hook-slow` and `hook-timeout`. `attached` is told too."""
+        """Where failures go: the events `hook-failed`, `hook-slow`, `hook-timeout` and `hook-budget`. `attached` is told too."""
 
 @final
 class Parked:

@@ -11,19 +11,27 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
-from gw._fast.answer cimport R_HOOK_FAILED, R_HOOK_TIMEOUT, reason_index, reason_text
+from gw._fast.answer cimport R_DECISION_UNAVAILABLE, R_HOOK_FAILED, R_HOOK_TIMEOUT, reason_index, reason_text
+from gw._fast.budget cimport Budget, budget_spent
 from gw._fast.claims cimport JSON_MEMBERS_MAX, Members, json_read
 from gw._fast.fields cimport FieldWalk, edit_adds, edits_undo, field_shown, fields_named, fields_next
 from gw._fast.forward cimport client_address, edit_push, text_room
 from gw._fast.headers cimport TOKEN, Field, Head, same_name
+from gw._fast.hist cimport hist_add
 from gw._fast.plane cimport BY_GATEWAY, EDIT_ADD, EDIT_REMOVE, EDIT_SET, STEP_ANSWER, STEP_NEXT, STEP_PARK, Edits, Identity
+from gw._fast.shm cimport PolicyStats, Segment, shm_policy
 from gw._fast.snapshot cimport Snapshot
-from gw._fast.step cimport Step
+from gw._fast.step cimport Step, step_refuses
 from gw._fast.stream cimport clock_us, reactor_wall
 from gw._fast.tls cimport Tls, tls_view
 
 cdef object _get_running_loop = asyncio.get_running_loop
 cdef frozenset FRAMING = frozenset(("connection", "content-length", "transfer-encoding", "host", "upgrade", "keep-alive", "te", "trailer", "proxy-connection", "date"))
+cdef enum:                      # phases: index of a policy's histogram
+    REQUEST = 0
+    RESPONSE = 1
+    DONE = 2
+
 cdef enum:
     ANSWER_MAX = 196608         # an answer of our own leaves in one piece: this much of it, and our own fields, fit reactor.tx
 
@@ -306,6 +314,11 @@ cdef class Request:
         return [group for group in found if group]
 
     @property
+    def monotonic(self) -> float:
+        """Seconds of the monotonic clock."""
+        return self.alive().lane.reactor.now_us / 1e6
+
+    @property
     def scopes(self) -> list:
         return _text(self.alive().identity.scopes, self.x.identity.scopes_len).split()
 
@@ -435,17 +448,17 @@ cdef _release(Exchange* x):
 
 cdef int _run_request(void* self, Exchange* x) noexcept nogil:
     with gil:
-        return (<PythonStep>self)._call(x, (<PythonStep>self).on_request, (<PythonStep>self).request_async, True)
+        return (<PythonStep>self)._call(x, (<PythonStep>self).on_request, (<PythonStep>self).request_async, REQUEST)
 
 
 cdef int _run_response(void* self, Exchange* x) noexcept nogil:
     with gil:
-        return (<PythonStep>self)._call(x, (<PythonStep>self).on_response, (<PythonStep>self).response_async, False)
+        return (<PythonStep>self)._call(x, (<PythonStep>self).on_response, (<PythonStep>self).response_async, RESPONSE)
 
 
 cdef int _run_done(void* self, Exchange* x) noexcept nogil:
     with gil:
-        return (<PythonStep>self)._call(x, (<PythonStep>self).on_done, False, False)
+        return (<PythonStep>self)._call(x, (<PythonStep>self).on_done, False, DONE)
 
 
 @cython.final
@@ -458,14 +471,20 @@ cdef class PythonStep(Step):
     cdef object report
     cdef bint request_async
     cdef bint response_async
+    cdef int slot               # of the policy in the segment; -1: none
+    cdef Segment segment        # keeps `stats` mapped
+    cdef PolicyStats* stats     # of the lane's worker; NULL until a lane runs it
+    cdef Budget budget
 
-    def __init__(self, name: str, request=None, response=None, done=None, attached=None) -> None:
+    def __init__(self, name: str, request=None, response=None, done=None, attached=None, slot: int = -1, budget: dict | None = None) -> None:
         Step.__init__(self, name)
         self.python = True
         self.attached = attached
         self.on_request = request
         self.on_response = response
         self.on_done = done
+        self.slot = slot
+        self.budget = budget or {"time_us": 0, "window": 0, "most": 0, "quarantine": 0, "skips": 0}
         self.request_async = inspect.iscoroutinefunction(request)
         self.response_async = inspect.iscoroutinefunction(response)
         if inspect.iscoroutinefunction(done):
@@ -484,28 +503,51 @@ cdef class PythonStep(Step):
         if self.attached is not None:
             self.attached(report)
 
-    cdef int _call(self, Exchange* x, hook, bint waits, bint may_answer):
+    def count_in(self, Segment segment not None, int worker) -> None:
+        if self.slot >= 0:
+            self.segment = segment
+            self.stats = shm_policy(segment, worker, self.slot)
+
+    cdef int _call(self, Exchange* x, hook, bint waits, int phase):
         cdef int64_t began
         cdef int verdict
         if waits and x.by == BY_GATEWAY:
             return STEP_NEXT            # an answer of our own leaves at once: nothing waits in front of it
+        if self.stats != NULL and self.stats.quarantined == x.snapshot.revision:
+            return self._without(x, phase)
         x.lane.stats.hook_calls += 1
         began = clock_us()
         try:
             if waits:
-                self._start(x, hook(_view(x)), may_answer)
+                self._start(x, hook(_view(x)), phase)
                 return STEP_PARK
-            verdict = self._take(x, hook(_view(x)), may_answer)
+            verdict = self._take(x, hook(_view(x)), phase == REQUEST)
         except BaseException as error:  # the task's border of a hook: logged with traceback and policy; what got past it would end the process or let the request through
             verdict = self._failed(x, error)
-        self._took(x, began)
+        self._took(x, began, phase)
         return verdict
 
-    cdef _took(self, Exchange* x, int64_t began):
+    cdef int _without(self, Exchange* x, int phase):
+        self.stats.skipped += 1
+        if self.budget.skips or phase == DONE or x.by == BY_GATEWAY:
+            return STEP_NEXT
+        return step_refuses(x, R_DECISION_UNAVAILABLE, NULL, 0)
+
+    cdef _took(self, Exchange* x, int64_t began, int phase):
         cdef int64_t blocked = clock_us() - began
+        if self.stats != NULL:
+            hist_add(&(&self.stats.request)[phase], blocked)
+            if self.budget.time_us and budget_spent(&self.budget, self.stats, blocked) and x != NULL:
+                self._overspent(x.snapshot.revision)
         if x != NULL and blocked > x.lane.hook_warn_us:
             x.lane.stats.hook_slow += 1
             self.report("hook-slow", {"policy": self.name, "blocked_ms": blocked // 1000, "request_id": _view(x).id})
+
+    cdef _overspent(self, uint32_t revision):
+        if self.budget.quarantine:
+            self.stats.quarantined = revision
+        action = ("skipped" if self.budget.skips else "refused") if self.budget.quarantine else "none"
+        self.report("hook-budget", {"policy": self.name, "budget_us": self.budget.time_us, "over": self.stats.over, "requests": action})
 
     cdef int _failed(self, Exchange* x, error):
         x.lane.stats.hook_errors += 1
@@ -550,11 +592,11 @@ cdef class PythonStep(Step):
         x.own.fields_len = len(fields)
         return STEP_ANSWER
 
-    cdef _start(self, Exchange* x, coroutine, bint may_answer):
+    cdef _start(self, Exchange* x, coroutine, int phase):
         cdef Parked parked = Parked.__new__(Parked)
         parked.step = self
         parked.x = x
-        parked.may_answer = may_answer
+        parked.phase = phase
         parked.coroutine = coroutine
         parked.task = _get_running_loop().create_task(parked)
         parked.task.add_done_callback(parked.finished)
@@ -578,7 +620,7 @@ cdef class Parked:
     cdef Exchange* x            # borrowed; NULL once the exchange has ended and cancelled us
     cdef readonly object task
     cdef object coroutine
-    cdef bint may_answer
+    cdef int phase
 
     def __await__(self):
         return self.coroutine.__await__()
@@ -599,7 +641,7 @@ cdef class Parked:
         except (SystemExit, KeyboardInterrupt) as error:
             raise RuntimeError(f"the hook raised {type(error).__name__}") from error    # asyncio would end the worker's loop
         finally:
-            self.step._took(self.x, began)
+            self.step._took(self.x, began, self.phase)
 
     def finished(self, task) -> None:
         cdef Exchange* x = self.x
@@ -618,7 +660,7 @@ cdef class Parked:
             verdict = self.step._failed(x, task.exception())
         else:
             try:
-                verdict = self.step._take(x, task.result(), self.may_answer)
+                verdict = self.step._take(x, task.result(), self.phase == REQUEST)
             except Exception as error:      # as in _call; a fault that passed here would leave the exchange waiting for ever
                 verdict = self.step._failed(x, error)
         with nogil:

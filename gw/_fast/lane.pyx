@@ -344,6 +344,7 @@ cdef class Lane:
         state.nowhere.stats = shm_route(self.segment, self.worker, snapshot.settings["nowhere_slot"])
         for step in snapshot.steps:
             step.attach(self.report)
+            step.count_in(self.segment, self.worker)
         if self.state.reactor.slab.cap < head_cap:
             self.state.reactor.slab.cap = <uint32_t>head_cap
         if self.current is not None:

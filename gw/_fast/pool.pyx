@@ -6,7 +6,7 @@ from posix.unistd cimport close
 from gw._fast.plane cimport O_BUSY, O_CONNECT, O_HANDSHAKE, O_IDLE, sockaddr, socklen_t
 from gw._fast.shm cimport endpoint_connected
 from gw._fast.stream cimport (
-    CONN_ORIGIN, CONNECTING, PEER_EOF, RECV_AGAIN, REUSED, TLS_OPEN, TLS_READ_WRITES, conn_abort, conn_close, conn_new, conn_read_on, conn_recv, conn_secure,
+    CONN_ORIGIN, CONNECTING, PEER_EOF, RECV_AGAIN, REUSED, TLS_READ_WRITES, conn_abort, conn_close, conn_new, conn_opened, conn_read_on, conn_recv, conn_secure,
     conn_watch,
 )
 from gw._fast.tls cimport TLS_ERROR, TLS_OK, TLS_WANT_WRITE, tls_connect, tls_handshake, tls_pending
@@ -146,7 +146,7 @@ cdef int pool_handshake(Conn* conn) noexcept nogil:
     if code == TLS_WANT_WRITE:
         conn.flags |= TLS_READ_WRITES
     elif code == TLS_OK:
-        conn.flags |= TLS_OPEN
+        conn_opened(conn)
     conn_watch(conn)
     return code
 

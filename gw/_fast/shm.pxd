@@ -1,7 +1,7 @@
 """One shared mapping for all processes of a group: counters, histograms, endpoint state, cells of limits. No locks.
 
 Made by the supervisor before it forks; workers inherit it at the same address. Four kinds of data:
-- WorkerStats (but for its marks), RouteStats, EndpointShare have one writer, the worker whose index they carry, which uses plain stores. Whoever scrapes
+- WorkerStats (but for its marks), RouteStats, PolicyStats, EndpointShare have one writer, the worker whose index they carry, which uses plain stores. Whoever scrapes
   reads words that may be a few nanoseconds apart.
 - EndpointState is written by every worker, through the endpoint_* functions only (relaxed atomics).
 - Slot directories are written by whoever meets a key first (compare-and-swap); a slot is never given back.
@@ -48,6 +48,7 @@ cdef extern from *:
 cdef enum:
     REASONS_MAX = 64                # gw.errors.REASONS must fit
     STATUS_CLASSES = 6              # index: status // 100; 0 counts exchanges that ended without a status
+    POLICIES_MAX = 256              # names of policies with Python hooks
     SET_CELLS = 31                  # with its claim a set of cells is 512 bytes
 
 
@@ -62,6 +63,17 @@ cdef struct RouteStats:             # one route in one worker; 64-bit words only
     Hist latency                    # first byte of the request to last byte of the answer, us; tunnels until their 101
     Hist origin                     # request's head sent to head of the answer, us; forwarded exchanges only
     uint64_t by_reason[64]          # index into gw.errors.REASONS
+
+
+cdef struct PolicyStats:            # Python hooks of one policy in one worker; 64-bit words only
+    Hist request                    # time a call, or a turn of an asynchronous hook, held the worker up, us
+    Hist response
+    Hist done
+    uint64_t over                   # of them: longer than the policy's budget
+    uint64_t skipped                # calls not made, because it was quarantined
+    uint64_t quarantined            # the revision that goes on without it; 0: none
+    uint64_t window_calls           # of the window that runs: calls,
+    uint64_t window_over            # and those over the budget
 
 
 cdef struct WorkerStats:            # one worker slot; 64-bit words only. A worker that takes the slot of a dead one goes on counting
@@ -153,23 +165,28 @@ cdef class Segment:
     cdef size_t worker_stride
     cdef Directory routes
     cdef Directory endpoints
+    cdef Directory policies
     cdef EndpointState* states
     cdef EndpointShare* shares      # [worker][endpoint]
     cdef LimitTable limits
     cdef char* stats                # RouteStats [worker][route], each worker's on pages of their own
     cdef size_t stats_stride        # bytes per worker
     cdef size_t route_stride        # bytes per route
+    cdef char* policies_at          # PolicyStats [worker][policy], each worker's on pages of their own
+    cdef size_t policies_stride     # bytes per worker
     cdef size_t page                # bytes
     cdef uint8_t* seen              # owned, of this process: [worker][route], 1 once that RouteStats was found to be in memory
     cdef int _check_worker(self, int worker) except -1
     cdef int _check_route(self, int worker, int slot) except -1
     cdef int _check_endpoint(self, int worker, int slot) except -1
+    cdef int _check_policy(self, int worker, int slot) except -1
     cdef bint _in_memory(self, int worker, int slot) noexcept
 
 
-# Index checks are the caller's: 0 <= worker < worker_count, slot as returned by route_slot and endpoint_slot.
+# Index checks are the caller's: 0 <= worker < worker_count, slot as returned by route_slot, endpoint_slot and policy_slot.
 cdef RouteStats* shm_route(Segment s, int worker, int slot) noexcept nogil
 cdef WorkerStats* shm_worker(Segment s, int worker) noexcept nogil
+cdef PolicyStats* shm_policy(Segment s, int worker, int slot) noexcept nogil
 cdef EndpointState* shm_endpoint(Segment s, int slot) noexcept nogil
 cdef EndpointShare* shm_share(Segment s, int worker, int slot) noexcept nogil
 

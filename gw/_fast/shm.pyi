@@ -31,15 +31,23 @@ class Segment:
     def endpoint_slot(self, key: bytes) -> int:
         """As route_slot. OverflowError when all are taken."""
 
+    def policy_slot(self, key: bytes) -> int:
+        """As route_slot, for a policy with Python hooks. OverflowError when all are taken."""
+
     def find_route(self, key: bytes) -> int | None:
         """The slot if it is claimed."""
 
     def find_endpoint(self, key: bytes) -> int | None: ...
+    def find_policy(self, key: bytes) -> int | None: ...
     def occupancy(self) -> dict[str, tuple[int, int]]:
-        """Slots taken and slots there are, of `routes` and `endpoints`."""
+        """Slots taken and slots there are, of `routes`, `endpoints` and `policies`."""
 
     def route_totals(self, slot: int) -> dict[str, Any]:
         """A route's counters over all workers. `requests` by status // 100, `by_reason` by index of gw.errors.REASONS, `latency` and `origin` as Histogram."""
+
+    def policy_totals(self, slot: int) -> dict[str, Any]:
+        """What a policy's Python hooks took over all workers: `request`, `response` and `done` as Histogram; `over` and `skipped` are calls, `quarantined` holds
+        for each worker the revision that goes on without it, or 0."""
 
     def reason_totals(self) -> list[int]:
         """`by_reason` over all workers and all routes there ever were."""
@@ -70,6 +78,9 @@ class Segment:
         retries: int = 0,
     ) -> None:
         """Count one exchange as the data plane does."""
+
+    def count_hook(self, worker: int, slot: int, us: int, *, over: int = 0, skipped: int = 0, quarantined: int = 0) -> None:
+        """What a worker counts for one call of a request hook that held it up for `us`. IndexError for a worker or slot that is not there."""
 
     def endpoint_begin(self, worker: int, slot: int) -> None: ...
     def endpoint_end(self, worker: int, slot: int) -> None: ...

@@ -87,6 +87,10 @@ cdef WorkerStats* shm_worker(Segment s, int worker) noexcept nogil:
     return <WorkerStats*>(<char*>s.workers_at + worker * s.worker_stride)
 
 
+cdef PolicyStats* shm_policy(Segment s, int worker, int slot) noexcept nogil:
+    return <PolicyStats*>(s.policies_at + worker * s.policies_stride) + slot
+
+
 cdef EndpointState* shm_endpoint(Segment s, int slot) noexcept nogil:
     return s.states + slot
 
@@ -163,7 +167,7 @@ WORKER_GAUGES = WORKER_FIELDS[:WORKER_FIELDS.index("accepted")]
 @cython.final
 cdef class Segment:
     def __cinit__(self, int workers, int routes_max, int endpoints_max, int limit_cells=0):
-        cdef size_t at = 0, cells_at, end_cells_at, states_at, shares_at, stats_at, sets_at, held_at
+        cdef size_t at = 0, cells_at, end_cells_at, states_at, shares_at, stats_at, sets_at, held_at, policy_cells_at, policies_at
         cdef int worker
         if workers < 1 or routes_max < 1 or endpoints_max < 1 or limit_cells < 0:
             raise ValueError("a segment has at least one worker, one route and one endpoint, and limit_cells is not negative")
@@ -174,13 +178,16 @@ cdef class Segment:
         self.stats_stride = round_up(self.route_stride * <size_t>routes_max, self.page)
         self.limits.n_sets = sets_for(limit_cells)
         self.limits.n_workers = workers
-        at = 3 * LINE                       # the two counters of used cells and those of limits, a line each
+        self.policies_stride = round_up(sizeof(PolicyStats) * POLICIES_MAX, self.page)
+        at = 4 * LINE                       # the three counters of used cells and those of limits, a line each
         cells_at = at + workers * self.worker_stride
         end_cells_at = cells_at + round_up(routes_max * sizeof(Cell), LINE)
-        states_at = end_cells_at + round_up(endpoints_max * sizeof(Cell), LINE)
+        policy_cells_at = end_cells_at + round_up(endpoints_max * sizeof(Cell), LINE)
+        states_at = policy_cells_at + round_up(POLICIES_MAX * sizeof(Cell), LINE)
         shares_at = states_at + endpoints_max * sizeof(EndpointState)
         stats_at = round_up(shares_at + <size_t>workers * <size_t>endpoints_max * sizeof(EndpointShare), self.page)
-        sets_at = stats_at + <size_t>workers * self.stats_stride
+        policies_at = stats_at + <size_t>workers * self.stats_stride
+        sets_at = policies_at + <size_t>workers * self.policies_stride
         held_at = sets_at + self.limits.n_sets * sizeof(LimitSet)
         self.length = held_at + <size_t>workers * self.limits.n_sets * (SET_CELLS + 1) * sizeof(uint64_t)
         self.base = <char*>mmap(NULL, self.length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
@@ -193,6 +200,8 @@ cdef class Segment:
         self.workers_at = <WorkerStats*>(self.base + at)
         self.routes = Directory(<Cell*>(self.base + cells_at), <uint64_t*>self.base, routes_max)
         self.endpoints = Directory(<Cell*>(self.base + end_cells_at), <uint64_t*>(self.base + LINE), endpoints_max)
+        self.policies = Directory(<Cell*>(self.base + policy_cells_at), <uint64_t*>(self.base + 3 * LINE), POLICIES_MAX)
+        self.policies_at = self.base + policies_at
         self.states = <EndpointState*>(self.base + states_at)
         self.shares = <EndpointShare*>(self.base + shares_at)
         self.stats = self.base + stats_at
@@ -233,6 +242,12 @@ cdef class Segment:
             raise OverflowError(f"shared memory holds {self.endpoints.size} distinct endpoints; raise process.endpoints_max and restart")
         return slot
 
+    def policy_slot(self, bytes key not None):
+        cdef int64_t slot = claim(&self.policies, hash_key(key, len(key)))
+        if slot < 0:
+            raise OverflowError(f"shared memory holds {self.policies.size} distinct policies with Python hooks")
+        return slot
+
     def find_route(self, bytes key not None):
         cdef int64_t slot = find(&self.routes, hash_key(key, len(key)))
         return None if slot < 0 else slot
@@ -241,10 +256,15 @@ cdef class Segment:
         cdef int64_t slot = find(&self.endpoints, hash_key(key, len(key)))
         return None if slot < 0 else slot
 
+    def find_policy(self, bytes key not None):
+        cdef int64_t slot = find(&self.policies, hash_key(key, len(key)))
+        return None if slot < 0 else slot
+
     def occupancy(self):
         return {
             "routes": (atomic_load_u64(self.routes.used), self.routes.size),
             "endpoints": (atomic_load_u64(self.endpoints.used), self.endpoints.size),
+            "policies": (atomic_load_u64(self.policies.used), self.policies.size),
         }
 
     # reading
@@ -268,6 +288,26 @@ cdef class Segment:
             "by_reason": [total.by_reason[i] for i in range(REASONS_MAX)],
             "latency": histogram(&total.latency),
             "origin": histogram(&total.origin),
+        }
+
+    def policy_totals(self, int slot):
+        cdef PolicyStats total
+        cdef PolicyStats* stats
+        cdef int worker
+        self._check_policy(0, slot)
+        memset(&total, 0, sizeof(PolicyStats))
+        quarantined = []
+        for worker in range(self.worker_count):
+            stats = shm_policy(self, worker, slot)
+            _add_words(<uint64_t*>&total, <const uint64_t*>stats, sizeof(PolicyStats) // 8)
+            quarantined.append(atomic_load_u64(&stats.quarantined))
+        return {
+            "request": histogram(&total.request),
+            "response": histogram(&total.response),
+            "done": histogram(&total.done),
+            "over": total.over,
+            "skipped": total.skipped,
+            "quarantined": quarantined,
         }
 
     def reason_totals(self):
@@ -357,6 +397,15 @@ cdef class Segment:
             stats.by_gateway += 1
             stats.by_reason[<int>reason] += 1
 
+    def count_hook(self, int worker, int slot, uint64_t us, *, uint64_t over=0, uint64_t skipped=0, uint64_t quarantined=0):
+        cdef PolicyStats* stats
+        self._check_policy(worker, slot)
+        stats = shm_policy(self, worker, slot)
+        hist_add(&stats.request, us)
+        stats.over += over
+        stats.skipped += skipped
+        stats.quarantined = quarantined
+
     def endpoint_begin(self, int worker, int slot):
         self._check_endpoint(worker, slot)
         endpoint_begin(shm_endpoint(self, slot), shm_share(self, worker, slot))
@@ -392,6 +441,12 @@ cdef class Segment:
         self._check_worker(worker)
         if not 0 <= slot < <int>self.endpoints.size:
             raise IndexError(f"endpoint slot {slot} of {self.endpoints.size}")
+        return 0
+
+    cdef int _check_policy(self, int worker, int slot) except -1:
+        self._check_worker(worker)
+        if not 0 <= slot < <int>self.policies.size:
+            raise IndexError(f"policy slot {slot} of {self.policies.size}")
         return 0
 
     cdef bint _in_memory(self, int worker, int slot) noexcept:

@@ -16,6 +16,7 @@ cdef class Step:
 
     cdef readonly list owns     # names of request fields that only this step may set: a client's own are dropped even where an alternative passes
     cdef readonly str name      # of the policy, for logs and gw explain
+    cdef public str pointer     # where its config stands; empty for a step that nobody wrote
 
 
 # give_back is called when the exchange ends, in whatever way; False when there is no memory for that.

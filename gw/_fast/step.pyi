@@ -5,6 +5,8 @@ from typing import Any, Final, final
 
 from typing_extensions import disjoint_base
 
+from gw._fast.shm import Segment
+
 OPS: Final[dict[str, int]]
 """Verbs of an edit."""
 
@@ -15,6 +17,9 @@ class Step:
     @property
     def name(self) -> str:
         """Of the policy, for logs and `gw explain`."""
+
+    pointer: str
+    """Where its config stands; empty for a step that nobody wrote."""
 
     @property
     def owns(self) -> list[str]:
@@ -27,6 +32,9 @@ class Step:
     def __init__(self, name: str) -> None: ...
     def attach(self, report: Callable[[str, dict[str, Any]], None]) -> None:
         """The lane that will run it tells where failures go: report(event, fields)."""
+
+    def count_in(self, segment: Segment, worker: int) -> None:
+        """The lane that will run it tells where its worker's figures stand."""
 
     def phases(self) -> list[str]:
         """The phases it takes part in, in the order of life: request, response, done."""

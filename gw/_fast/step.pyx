@@ -14,10 +14,14 @@ cdef enum: HOLDS_FIRST = 4
 cdef class Step:
     def __init__(self, name: str) -> None:
         self.name = name
+        self.pointer = ""
         self.owns = []
 
     def attach(self, report) -> None:
         """The lane that will run it tells where failures go: report(event, fields)."""
+
+    def count_in(self, segment, worker: int) -> None:
+        """The lane that will run it tells where its worker's figures stand."""
 
     cdef str told(self, Exchange* x, int verdict):
         return ""

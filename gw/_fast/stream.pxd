@@ -48,6 +48,7 @@ cdef enum:
     READY = 512                 # events taken by one epoll_wait
     CONN_BYTES = 2048           # written down for a connection: its struct, and the kernel's socket, file and epoll entry
     TLS_BYTES = 49152           # and for what OpenSSL holds of it in the middle of a handshake, when it is most
+    TLS_OPEN_BYTES = 28672      # after the handshake: its state, and a record of which only a part has come
 
 ctypedef void (*Handler)(Conn* conn, uint32_t events) noexcept nogil
 
@@ -114,6 +115,7 @@ cdef const char* reactor_date(Reactor* reactor) noexcept nogil      # 29 bytes, 
 
 cdef Conn* conn_new(Reactor* reactor, int fd, uint8_t kind, Handler on_event, Handler on_timeout) noexcept nogil
 cdef bint conn_secure(Conn* conn, void* ssl) noexcept nogil          # takes the TLS connection over; False when it is NULL
+cdef void conn_opened(Conn* conn) noexcept nogil                     # the handshake is done
 cdef void conn_plain(Conn* conn) noexcept nogil                      # frees it
 cdef void conn_close(Conn* conn) noexcept nogil
 cdef void conn_abort(Conn* conn) noexcept nogil                      # close with RST: the peer must see that it was cut

@@ -280,10 +280,16 @@ cdef bint conn_secure(Conn* conn, void* ssl) noexcept nogil:
     return ssl != NULL
 
 
+cdef void conn_opened(Conn* conn) noexcept nogil:
+    if not conn.flags & TLS_OPEN:
+        conn.flags |= TLS_OPEN
+        conn.reactor.slab.held[0] -= TLS_BYTES - TLS_OPEN_BYTES
+
+
 cdef void conn_plain(Conn* conn) noexcept nogil:
     tls_free(conn.ssl)
     conn.ssl = NULL
-    conn.reactor.slab.held[0] -= TLS_BYTES
+    conn.reactor.slab.held[0] -= TLS_OPEN_BYTES if conn.flags & TLS_OPEN else TLS_BYTES
 
 
 cdef void conn_close(Conn* conn) noexcept nogil:

@@ -102,3 +102,19 @@ def _show_status(found: dict[str, Any]) -> None:
         cells = [worker["slot"], worker["pid"] or "-", worker["revision"] or "-", worker["restarts"]]
         table.add_row(*map(str, [*cells, *(worker.get(name, "-") for name in ("connections", "exchanges", "requests", "tunnels"))]))
     out().print(table)
+    if found["policies"]:
+        _show_policies(found["policies"])
+
+
+def _show_policies(policies: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table("policy", "hook", "calls", "p50", "p99", "over budget", "skipped", "", box=None, header_style="bold")
+    for policy in policies:
+        shown = [phase for phase in ("request", "response", "done") if policy[phase]["calls"]]
+        for phase in shown:
+            times = policy[phase]
+            first = [str(policy["over"]), str(policy["skipped"]), f"quarantined in {policy['quarantined']} workers" if policy["quarantined"] else ""] if phase == shown[0] else []
+            table.add_row(policy["name"], phase, str(times["calls"]), f"{times['p50_us'] / 1000:g} ms", f"{times['p99_us'] / 1000:g} ms", *first)
+    if table.row_count:
+        out().print(table)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+from msgspec import Struct
 from msgspec.structs import asdict
 
-from gw.cli.console import Exit, out, say_json
+from gw.cli.console import Exit, complain, out, say, say_json, short
 from gw.cli.locate import config_path
 from gw.cli.show import destination, written_at
 from gw.cli.snapshot import compiled
@@ -20,21 +22,42 @@ if TYPE_CHECKING:
     from gw.runtime import Decision, Verdict
 
 
-def explain(method: str, url: str, headers: list[str], named: Path | None, client: str, as_json: bool) -> Exit:
-    """Print the decision; 1 when the request is refused."""
-    from gw.runtime import decide
+class View(Struct, frozen=True):
+    """How much `gw explain` shows, and in which form."""
 
+    forwarded: bool  # the bytes too
+    online: bool
+    as_json: bool
+
+
+def explain(method: str, url: str, headers: list[str], named: Path | None, client: str, view: View) -> Exit:
+    """Print the decision; 1 when the request is refused."""
     loaded = load(config_path(named))
     fields = [_field(text) for text in headers]
     try:
-        decision = decide(*compiled(loaded), method, url, fields, client)
+        decision = asyncio.run(_asked(loaded, method, url, fields, client, online=view.online))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    if as_json:
-        say_json(_plain(loaded, decision))
+    if view.as_json:
+        say_json(_plain(loaded, decision, view.forwarded))
     else:
         _show(loaded, decision, url)
+        if view.forwarded:
+            _show_bytes(decision)
     return Exit.OK if decision.route >= 0 and not decision.reason else Exit.PROBLEM
+
+
+async def _asked(loaded: Loaded, method: str, url: str, fields: list[tuple[str, str]], client: str, *, online: bool) -> Decision:
+    from gw.runtime import Engine
+
+    engine = Engine(*compiled(loaded))
+    try:
+        if online:
+            for error in await engine.supply():
+                complain(str(error))
+        return await engine.ask(method, url, fields, client)
+    finally:
+        engine.close()
 
 
 def _field(text: str) -> tuple[str, str]:
@@ -44,11 +67,22 @@ def _field(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _plain(loaded: Loaded, decision: Decision) -> dict[str, Any]:
+def _plain(loaded: Loaded, decision: Decision, forwarded: bool) -> dict[str, Any]:
     losers = [{"route": loser.route, "at": written_at(loaded, loser.route), "why": _placed(loaded, loser.why)} for loser in decision.losers]
     winner = {"at": written_at(loaded, decision.route), "to": destination(loaded.config.routes[decision.route])} if decision.route >= 0 else {}
-    found = asdict(decision) | {"losers": losers, "verdicts": [asdict(each) for each in decision.verdicts], **winner}
-    return {name: value for name, value in found.items() if not isinstance(value, bytes)}
+    found = asdict(decision) | {"losers": losers, "verdicts": [_plain_verdict(loaded, each) for each in decision.verdicts], **winner}
+    texts = {"forwarded": decision.forwarded.decode("latin-1"), "answer": decision.answer.decode("utf-8", "replace")} if forwarded else {}
+    return {name: value for name, value in found.items() if not isinstance(value, bytes)} | texts
+
+
+def _plain_verdict(loaded: Loaded, verdict: Verdict) -> dict[str, Any]:
+    return {name: value for name, value in asdict(verdict).items() if name != "pointer"} | {"at": _at(loaded, verdict)}
+
+
+def _at(loaded: Loaded, verdict: Verdict) -> str:
+    """`file:line` of a policy; empty for what gw adds by itself."""
+    at = loaded.where(verdict.pointer)
+    return f"{short(at.file)}:{at.line}" if verdict.pointer else ""
 
 
 def _show(loaded: Loaded, decision: Decision, url: str) -> None:
@@ -88,13 +122,21 @@ def _verdict(verdict: Verdict) -> str:
     return f"{outcome}{f', {verdict.reason}' if verdict.reason else ''}{f': {verdict.told}' if verdict.told else ''}"
 
 
+def _show_bytes(decision: Decision) -> None:
+    """The head as the endpoint would get it, or gw's own answer, as they are but for control characters."""
+    message = decision.forwarded or decision.answer
+    say(f"\n{'to the endpoint' if decision.forwarded else 'the answer of gw'}:")
+    for line in message.decode("utf-8", "backslashreplace").replace("\r\n", "\n").rstrip("\n").split("\n"):
+        say("  " + "".join(each if each.isprintable() else repr(each)[1:-1] for each in line))
+
+
 def _show_plan(loaded: Loaded, decision: Decision) -> None:
     route = loaded.config.routes[decision.route]
     lines = []
     if decision.params:
         lines.append(f"parameters  {', '.join(decision.params)}")
     lines.append(f"policies    {', '.join(decision.steps) or 'none'}")
-    lines += [f"  {each.policy:<12}{_verdict(each)}" for each in decision.verdicts if each.told or each.reason]
+    lines += [f"  {each.policy:<12}{_verdict(each)}{f'  ({_at(loaded, each)})' if each.pointer else ''}" for each in decision.verdicts if each.told or each.reason]
     if decision.identity:
         lines.append(f"caller      {', '.join(f'{name} {value}' for name, value in decision.identity.items())}")
     if route.service:

@@ -92,11 +92,34 @@ def check(path: Config = None, ports: Annotated[bool, typer.Option("--ports", he
 
 
 @app.command(rich_help_panel="Configuration")
-def schema(reference: Annotated[bool, typer.Option("--reference", help="Print the reference of all keys as Markdown instead.")] = False) -> None:
+def test(
+    path: Annotated[
+        Path | None, typer.Argument(metavar="PATH", help=f"A file of cases (*.test.yaml), or a config whose cases stand beside it; {DEFAULTS}.", show_default=False)
+    ] = None,
+    config: ConfigOption = None,
+    case: Annotated[str | None, typer.Option("--case", metavar="NAME", help="Only cases whose name holds this.", show_default=False)] = None,
+    online: Annotated[bool, typer.Option("--online", help="Fetch what policies follow and the cases do not give.")] = False,
+    coverage: Annotated[bool, typer.Option("--coverage", help="Also show which routes and policies the cases met.")] = False,
+    fail_under: Annotated[float | None, typer.Option(min=0, max=100, metavar="PERCENT", help="Fail when less is covered.", show_default=False)] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the results as JUnit XML.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the cases of a config offline, through the engine that serves traffic."""
+    from gw.cli.test import Asked
+    from gw.cli.test import test as try_all
+
+    raise typer.Exit(try_all(path, config, Asked(case, online, coverage, fail_under, junit, as_json)))
+
+
+@app.command(rich_help_panel="Configuration")
+def schema(
+    reference: Annotated[bool, typer.Option("--reference", help="Print the reference of all keys as Markdown instead.")] = False,
+    tests: Annotated[bool, typer.Option("--tests", help="The schema of files of cases, as `gw test` reads them.")] = False,
+) -> None:
     """Print the JSON Schema of the config, for editors."""
     from gw.cli.show import schema as show
 
-    show(reference)
+    show(reference, tests)
 
 
 @app.command(rich_help_panel="Look inside")
@@ -114,20 +137,27 @@ def explain(
     header: Annotated[list[str] | None, typer.Option("-H", "--header", metavar="'NAME: VALUE'", help="A request field; repeat for more.", show_default=False)] = None,
     config: ConfigOption = None,
     client: Annotated[str, typer.Option("--from", metavar="IP", help="Address of the client.")] = "127.0.0.1",
+    forwarded: Annotated[bool, typer.Option("--forwarded", help="Also show the head as the endpoint would get it, or gw's own answer.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="Fetch what policies follow, such as the keys of tokens.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show which route takes a request, why the others do not, and what happens then."""
+    from gw.cli.explain import View
     from gw.cli.explain import explain as show
 
-    raise typer.Exit(show(method, url, header or [], config, client, as_json))
+    raise typer.Exit(show(method, url, header or [], config, client, View(forwarded, online, as_json)))
 
 
 @app.command(rich_help_panel="Look inside")
-def policies(as_json: Json = False) -> None:
-    """List the policies this gw knows."""
+def policies(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this one in full.", show_default=False)] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", metavar="PATH", help="Also those that this config brings along.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """List the policies this gw knows, or show one with its settings."""
     from gw.cli.show import policies as show
 
-    show(as_json)
+    show(name, config, as_json)
 
 
 @app.command(rich_help_panel="A running gw")

@@ -7,19 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 from gw.cli.console import out, say, say_json, short
 from gw.cli.locate import config_path
-from gw.errors import ConfigError
+from gw.config import load, schema_of, settings_of, written_policies
+from gw.config.convert import advise
+from gw.errors import ConfigError, GatewayError
 
 if TYPE_CHECKING:
     from gw.config import Config, Loaded
     from gw.config.model import Route
+    from gw.policy import Policy
     from gw.router import Row
 
 
-def schema(reference: bool) -> None:
-    """Print the JSON Schema of the config, or the reference in Markdown."""
+def schema(reference: bool, tests: bool) -> None:
+    """Print the JSON Schema of the config or of files of cases, or the reference in Markdown."""
     from gw import config
 
-    if reference:
+    if tests:
+        from gw.runtime import CaseFile
+
+        say_json(config.schema_of(CaseFile, "Cases of gw test"))
+    elif reference:
         say(config.reference())
     else:
         say_json(config.schema())
@@ -27,8 +34,6 @@ def schema(reference: bool) -> None:
 
 def routes(named: Path | None, as_json: bool) -> None:
     """Print the compiled order of the routes."""
-    from gw.config import load
-
     loaded = load(config_path(named))
     rows = [_row(loaded, number, row) for number, row in enumerate(ordered(loaded), 1)]
     if as_json:
@@ -101,19 +106,68 @@ def written_at(loaded: Loaded, route: int) -> str:
     return f"{short(at.file)}:{at.line}"
 
 
-def policies(as_json: bool) -> None:
-    """Print the built-in policies with what they do."""
-    from gw.config.json_schema import settings_schema
+def policies(name: str | None, named: Path | None, as_json: bool) -> None:
+    """Print the policies: those built in, and those of the operator's own that a config uses; or one of them in full."""
+    found = _known(named)
+    if name is not None and name not in found:
+        raise GatewayError(f"there is no policy '{name}' (-c CONFIG adds those of a config); {advise(name, found)}")
+    if as_json:
+        say_json([_plain_policy(each) for each in found.values()] if name is None else _plain_policy(found[name]))
+    elif name is not None:
+        _show_policy(found[name])
+    else:
+        _show_policies(list(found.values()))
+        say("`gw policies NAME` shows one in full. Your own: a file NAME.py in a folder named under `modules`; see docs/first-policy.md.")
+
+
+def _known(named: Path | None) -> dict[str, Policy]:
+    """By name; the operator's own stand behind those built in."""
     from gw.policy import BUILTIN, find
 
-    found = [find(name, [], "") for name in BUILTIN]
-    if as_json:
-        say_json([{"name": each.name, "summary": each.summary, "schema": settings_schema(each.config)} for each in found])
-        return
-    from rich.table import Table
+    found = {name: find(name, [], "") for name in BUILTIN}
+    if named is None:
+        return found
+    loaded = load(config_path(named))
+    folders = [loaded.base / folder for folder in loaded.config.modules]
+    try:
+        own = {each.name: find(each.name, folders, each.pointer) for each in written_policies(loaded.config) if each.name not in found}
+    except ConfigError as error:
+        raise loaded.placed(error) from None
+    return found | own
 
-    table = Table("policy", "", box=None, header_style="bold")
+
+def _plain_policy(policy: Policy) -> dict[str, Any]:
+    return {
+        "name": policy.name,
+        "kind": policy.kind,
+        "from": _origin(policy),
+        "summary": policy.summary,
+        "settings": [each._asdict() for each in settings_of(policy.config)],
+        "schema": schema_of(policy.config, policy.name),
+    }
+
+
+def _origin(policy: Policy) -> str:
+    return short(str(policy.file)) if policy.file else "built in"
+
+
+def _show_policies(found: list[Policy]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("policy", "kind", "from", "", box=None, header_style="bold")
     for each in found:
-        table.add_row(each.name, each.summary)
+        table.add_row(each.name, each.kind, Text(_origin(each)), Text(each.summary))
     out().print(table)
-    say("Your own: a file NAME.py in a folder named under `modules`; see docs/architecture.md.")
+
+
+def _show_policy(policy: Policy) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    out().print(Text.assemble((policy.name, "bold"), f"  {policy.kind}, {_origin(policy)}"))
+    say(policy.summary)
+    table = Table("setting", "type", "default", "", box=None, header_style="bold")
+    for each in settings_of(policy.config):
+        table.add_row(*map(Text, (each.key, f"{each.type}{f', {each.unit}' if each.unit else ''}", each.default, each.description)))
+    out().print(table)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
@@ -20,6 +22,16 @@ class Protection(NamedTuple):
     key: str
     kind: type[Struct]
     reason: str
+
+
+class Setting(NamedTuple):
+    """One key of a policy's config, in words."""
+
+    key: str
+    type: str
+    unit: str
+    default: str
+    description: str
 
 
 PROTECTIONS = (
@@ -85,6 +97,23 @@ def settings(kind: type[Struct]) -> str:
     return "\n".join(_section(path, found, anchors, "Settings") for path, found in sections)
 
 
+def settings_of(kind: type[Struct]) -> list[Setting]:
+    """The settings of a policy one after the other; those of a mapping that stands in several places are told at the first."""
+    sections = _sections(kind, "", {})
+    paths = {found: path for path, found in sections}
+
+    def named(at: str, inner: type[Struct]) -> str:
+        return "mapping" if paths[inner] == at else f"mapping, as {paths[inner]}"
+
+    found = []
+    for path, struct in sections:
+        for field in msgspec.structs.fields(struct):
+            at = f"{path}.{field.encode_name}".lstrip(".")
+            told = _type(field.type, partial(named, at + _struct_in(field.type)[1]))
+            found.append(Setting(at, told.replace("`", ""), _unit(field.type), _default(field).replace("`", ""), _described(field.type)))
+    return found
+
+
 def _protections() -> str:
     rows = [f"| `{each.key}` | {_default(_field(each))} | {each.reason} |" for each in PROTECTIONS]
     return "\n".join(["## Defaults that protect", "", "| Key | Default | Reason |", "|---|---|---|", *rows, ""])
@@ -127,12 +156,17 @@ def _section(path: str, kind: type[Struct], anchors: dict[type, str], top: str =
 
 
 def _row(field: msgspec.structs.FieldInfo, anchors: dict[type, str]) -> str:
-    metas = [each for each in get_args(field.type)[1:] if isinstance(each, Meta)] if get_origin(field.type) is Annotated else []
-    description = " ".join(each.description for each in metas if each.description)
-    least, most = limits_of(field.type)
-    span = f" From {least} to {most}." if least is not None and most is not None else f" At least {least}." if least is not None else ""
-    cells = [f"`{field.encode_name}`", _type(field.type, anchors), _unit(field.type), _default(field), f"{description}{span}"]
+    cells = [f"`{field.encode_name}`", _type(field.type, lambda kind: f"[mapping](#{anchors[kind]})"), _unit(field.type), _default(field), _described(field.type)]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _described(hint: Any) -> str:
+    """What a field is for, and its bounds."""
+    metas = [each for each in get_args(hint)[1:] if isinstance(each, Meta)] if get_origin(hint) is Annotated else []
+    description = " ".join(each.description for each in metas if each.description)
+    least, most = limits_of(hint)
+    span = f" From {least} to {most}." if least is not None and most is not None else f" At least {least}." if least is not None else ""
+    return f"{description}{span}"
 
 
 def _base(hint: Any) -> Any:
@@ -142,19 +176,19 @@ def _base(hint: Any) -> Any:
 _NAMES = {str: "text", int: "integer", float: "number", bool: "boolean", Any: "policy", Duration: "duration", Size: "size", NoneType: "null"}
 
 
-def _type(hint: Any, anchors: dict[type, str]) -> str:
+def _type(hint: Any, named: Callable[[type[Struct]], str]) -> str:
     base = _base(hint)
     if base in _NAMES:
         return _NAMES[base]
     if get_origin(base) is Literal:
         return ", ".join(f"`{each}`" for each in get_args(base))
     if get_origin(base) is list:
-        return f"list of {_type(get_args(base)[0], anchors)}"
+        return f"list of {_type(get_args(base)[0], named)}"
     if get_origin(base) is dict:
-        return f"name: {_type(get_args(base)[1], anchors)}"
+        return f"name: {_type(get_args(base)[1], named)}"
     if get_args(base):
-        return " or ".join(_type(each, anchors) for each in get_args(base))
-    return f"[mapping](#{anchors[base]})"
+        return " or ".join(_type(each, named) for each in get_args(base))
+    return named(base)
 
 
 def _unit(hint: Any) -> str:

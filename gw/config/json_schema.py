@@ -15,6 +15,8 @@ from gw.config.convert import shape_of
 from gw.config.model import Config, plain
 from gw.config.units import Duration
 
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
 # What stands for a number until variables are filled in.
 _VARIABLE = {"type": "string", "pattern": r"\$\{[^}]*\}"}
 
@@ -27,7 +29,12 @@ def schema() -> dict[str, Any]:
         {"oneOf": [{"required": [name]} for name in ("service", "redirect", "respond")]},
         {"not": {"anyOf": [{"required": pair} for pair in (["path", "exact"], ["path", "regex"], ["exact", "regex"])]}},
     ]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Configuration of gw", **root, "$defs": definitions}
+    return {"$schema": DRAFT, "title": "Configuration of gw", **root, "$defs": definitions}
+
+
+def schema_of(kind: type[Struct], title: str) -> dict[str, Any]:
+    """The same of another file than a config."""
+    return {"$schema": DRAFT, "title": title, **settings_schema(kind)}
 
 
 def settings_schema(kind: type[Struct]) -> dict[str, Any]:
@@ -70,7 +77,8 @@ def _struct(kind: type[Struct], definitions: dict[str, Any]) -> dict[str, Any]:
     fields = msgspec.structs.fields(kind)
     properties = {field.encode_name: _schema(field.type, definitions) | _default(field) for field in fields}
     required = [field.encode_name for field in fields if field.required]
-    return {"type": "object", "description": kind.__doc__, "properties": properties, "additionalProperties": False} | ({"required": required} if required else {})
+    described = {"description": kind.__doc__} if kind.__doc__ else {}
+    return {"type": "object", **described, "properties": properties, "additionalProperties": False} | ({"required": required} if required else {})
 
 
 def _default(field: msgspec.structs.FieldInfo) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -21,6 +21,9 @@ from gw.config.rules import check_config, check_objects
 from gw.errors import ConfigError, Problem
 
 SUFFIXES = (".yaml", ".yml", ".json", ".toml")
+CASES = ".test"  # before the suffix: a file of cases for `gw test`, no part of a config
+
+T = TypeVar("T", bound=Struct)
 
 
 class Loaded(Struct, kw_only=True):
@@ -51,6 +54,21 @@ class Loaded(Struct, kw_only=True):
         return ConfigError(map(self.place, error.problems))
 
 
+class Document(Struct, Generic[T]):
+    """A file of another kind than a config, with the places it was written at."""
+
+    value: T
+    root: Node
+
+    def where(self, pointer: str) -> Position:
+        """Where the value at a pointer such as `$.cases[0].name` was written."""
+        return locate(self.root, pointer)
+
+    def placed(self, problems: Iterable[Problem]) -> list[Problem]:
+        """The problems with file, line and column."""
+        return [_placed(each, self.root) for each in problems]
+
+
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Loaded:
     """Read a file, or the files of a folder in the order of their names, and check what can be checked without opening sockets.
 
@@ -65,6 +83,24 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Loaded:
 def loads(text: str, name: str = "gw.yaml", base: Path | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
     """As `load`, from text; the suffix of `name` says the language."""
     return _loaded([(Path(name), text)], base or Path(), environ, name)
+
+
+def load_as(path: Path, kind: type[T], environ: Mapping[str, str] = os.environ) -> Document[T]:
+    """Read one file as another struct than Config, with variables and `file:` references filled in. Raises ConfigError with every error found."""
+    problems: list[Problem] = []
+    root = _root(path, _text(path), problems)
+    if root is None:
+        raise ConfigError(problems)
+    Expander(environ).expand(root, path.parent)
+    value: T = read(root, kind, "$", problems)
+    if problems:
+        raise ConfigError(_sorted(_placed(each, root) for each in problems))
+    return Document(value, root)
+
+
+def is_cases(path: Path) -> bool:
+    """Whether the name is that of a file of cases, such as `gw.test.yaml`."""
+    return path.suffix in SUFFIXES and Path(path.stem).suffix == CASES
 
 
 def check(loaded: Loaded) -> list[Problem]:
@@ -92,7 +128,7 @@ def _files(path: Path) -> list[Path]:
     try:
         if not path.is_dir():
             return [path]
-        found = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES and not each.name.startswith(".") and each.is_file())
+        found = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES and not each.name.startswith(".") and not is_cases(each) and each.is_file())
     except OSError as error:
         raise ConfigError([Problem(message=f"cannot read: {error.strerror}", file=str(path))]) from None
     if not found:

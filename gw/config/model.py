@@ -198,6 +198,21 @@ class Admin(Struct, forbid_unknown_fields=True, frozen=True):
     bind: Annotated[str, Meta(description="As a listener's `bind`.")] = "127.0.0.1:9901"
 
 
+class HookBudget(Struct, forbid_unknown_fields=True, frozen=True):
+    """How long the Python hooks of a policy may hold a worker up, counted in each worker."""
+
+    time: Annotated[Duration, WAIT, Meta(description="A call, or a turn of an asynchronous hook, that takes longer is over the budget.")] = Duration(0.005)
+    window: Annotated[int, Meta(ge=1, le=1_000_000, description="Calls that are looked at together.")] = 1000
+    over: Annotated[float, Meta(ge=0, le=1, description="Share of a window's calls that may be over; 0.01 is one in a hundred.")] = 0.01
+    action: Annotated[
+        Literal["warn", "quarantine"], Meta(description="Name the policy in the error log, or also set it aside, in that worker, until the next reload that takes effect.")
+    ] = "warn"
+    quarantined: Annotated[
+        Literal["refuse", "skip"] | None,
+        Meta(description="Requests meanwhile: answer 503 `decision-unavailable`, or go on without the policy. Unset means `refuse` for policies that authenticate or authorise."),
+    ] = None
+
+
 class Process(Struct, forbid_unknown_fields=True, frozen=True):
     """Processes."""
 
@@ -213,6 +228,7 @@ class Process(Struct, forbid_unknown_fields=True, frozen=True):
     ] = 65536
     hook_warn: Annotated[Duration, WAIT, Meta(description="A Python hook that blocks longer is named in the error log.")] = Duration(0.05)
     hook_timeout: Annotated[Duration, WAIT, Meta(description="An asynchronous Python hook that waits longer is cancelled; the request answers 504 `hook-timeout`.")] = Duration(30)
+    hook_budget: Annotated[HookBudget | None, Meta(description="Budget of every policy with Python hooks; unset means none.")] = None
 
 
 class ApiKey(Struct, forbid_unknown_fields=True, frozen=True):
@@ -280,6 +296,7 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
         Literal["open", "deny"], Meta(description="With `deny`, a route that no policy of authentication or authorisation guards is an error unless it is `public`.")
     ] = "open"
     modules: Annotated[list[str], Meta(description="Folders, relative to the config file, in which policies of your own are looked up.")] = field(default_factory=list)
+    budgets: Annotated[dict[str, HookBudget], Meta(description="Budgets of single policies by their name, instead of `process.hook_budget`.")] = field(default_factory=dict)
     consumers: Annotated[dict[str, Consumer], Meta(description="Known callers, by name.")] = field(default_factory=dict)
     identity: Annotated[IdentityFields, Meta(description="How origins are told who calls.")] = field(default_factory=IdentityFields)
     store: Annotated[Store | None, Meta(description="What is made at run time; unset means that nothing is.")] = None

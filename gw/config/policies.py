@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from gw.config.convert import whole
+from gw.config.model import Config
 from gw.config.node import join
 from gw.errors import ConfigError, Problem
 
@@ -27,6 +29,26 @@ def policies_of(raw: list[Any], pointer: str = "$.policies") -> list[WrittenPoli
     if problems:
         raise ConfigError(problems)
     return policies
+
+
+def written_policies(config: Config) -> Iterator[WrittenPolicy]:
+    """Every policy written anywhere in a config, members of combinations one by one."""
+    yield from leaves(policies_of(config.policies, "$.policies"))
+    for name, service in config.services.items():
+        yield from leaves(policies_of(service.policies, f"{join('$.services', name)}.policies"))
+    for index, route in enumerate(config.routes):
+        yield from leaves(policies_of(route.policies, f"$.routes[{index}].policies"))
+    for name, consumer in config.consumers.items():
+        yield from leaves(policies_of(consumer.policies, f"{join('$.consumers', name)}.policies"))
+
+
+def leaves(written: Iterable[WrittenPolicy]) -> Iterator[WrittenPolicy]:
+    """The policies themselves, where combinations hold several."""
+    for each in written:
+        if each.members:
+            yield from leaves(each.members)
+        else:
+            yield each
 
 
 def read_policies(raw: list[Any], pointer: str) -> tuple[list[WrittenPolicy], list[Problem]]:

@@ -14,7 +14,7 @@ from gw.config.consumer_rules import check_consumers
 from gw.config.convert import BROKEN, advise, whole
 from gw.config.model import Config, Endpoint, Listener, Route, Service
 from gw.config.node import join
-from gw.config.policies import read_policies
+from gw.config.policies import leaves, read_policies
 from gw.config.route_rules import check_field_name, check_host_sent, check_route
 from gw.config.syntax import FRAMING_FIELDS, network_flaw
 from gw.errors import Problem
@@ -50,6 +50,7 @@ def check_references(config: Config) -> Iterator[Problem]:
     yield from _route_names(config)
     yield from _same_match(config)
     yield from _unused_services(config)
+    yield from _unused_budgets(config)
 
 
 def _parsed(parse: Callable[[str], Any], text: str, pointer: str, problems: list[Problem]) -> Any:
@@ -200,6 +201,13 @@ def _policy_lists(config: Config) -> Iterator[tuple[str, list[Any]]]:
     for name, consumer in config.consumers.items():
         if consumer is not BROKEN:
             yield f"{join('$.consumers', name)}.policies", consumer.policies
+
+
+def _unused_budgets(config: Config) -> Iterator[Problem]:
+    used = {each.name for pointer, raw in _policy_lists(config) for each in leaves(read_policies(raw, pointer)[0])}
+    for name in config.budgets:
+        if name not in used:
+            yield Problem(message=f"no policy '{name}' is used", pointer=join("$.budgets", name), at_key=True, hint=advise(name, used), severity="warning")
 
 
 def _trusted_proxies(config: Config) -> Iterator[Problem]:

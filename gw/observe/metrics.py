@@ -22,6 +22,7 @@ NO_ROUTE = "(no route)"
 BOUNDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
 EDGES = [nearest_edge(round(bound * 1_000_000)) for bound in BOUNDS]
 TURN = 64  # routes or endpoints written before others get their turn
+PHASES = ("request", "response", "done")
 CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 
 
@@ -31,7 +32,7 @@ class Kind(Struct, frozen=True):
     name: str
     type: Literal["counter", "gauge", "histogram"]
     text: str
-    per: Literal["route", "worker", "endpoint", "name", ""] = ""
+    per: Literal["route", "worker", "endpoint", "policy", "name", ""] = ""
     field: str = ""
     labels: tuple[str, ...] = ()
 
@@ -116,6 +117,15 @@ METRICS: tuple[Kind, ...] = (
         ("gw_lane_runs_total", "drains", "Runs of the data plane."),
         labels=("worker",),
     ),
+    Kind("gw_policy_seconds", "histogram", "How long a call of a Python hook, or a turn of an asynchronous one, held a worker up.", "policy", labels=("policy", "phase")),
+    *_of(
+        "policy",
+        "counter",
+        ("gw_policy_over_budget_total", "over", "Of these: longer than the policy's budget."),
+        ("gw_policy_skipped_total", "skipped", "Calls not made, because the policy was quarantined."),
+        labels=("policy",),
+    ),
+    Kind("gw_policy_quarantined", "gauge", "Workers that set the policy aside until the next reload.", "policy", labels=("policy",)),
     Kind("gw_error_log_lines_dropped_total", "counter", "Error-log lines of the supervisor lost because the file or pipe took no more."),
     Kind("gw_memory_used_bytes", "gauge", "Memory in use in the cgroup with the tightest limit; absent without a limit."),
     Kind("gw_memory_limit_bytes", "gauge", "Memory limit of that cgroup; absent without a limit."),
@@ -135,7 +145,7 @@ METRICS: tuple[Kind, ...] = (
         labels=("name",),
     ),
     Kind("gw_slots_used", "gauge", "Slots of the shared tables taken, never given back before a restart.", labels=("table",)),
-    Kind("gw_slots", "gauge", "Slots of the shared tables: `process.routes_max`, `process.endpoints_max`.", labels=("table",)),
+    Kind("gw_slots", "gauge", "Slots of the shared tables: `process.routes_max`, `process.endpoints_max`, and those for policies with Python hooks.", labels=("table",)),
     Kind("gw_limit_cells", "gauge", "Cells of `process.limit_cells`: `used` by a key that is not idle, or `free`.", labels=("state",)),
     Kind("gw_limit_full_total", "counter", "Times a limit found no cell for a key."),
 )
@@ -154,13 +164,14 @@ class Resolved(Protocol):
 
 
 class Observed(Struct, frozen=True):
-    """What a scrape shows. Routes and endpoints are those of the revision in force, with their keys in the segment."""
+    """What a scrape shows. Routes, endpoints and policies are those of the revision in force, with their keys in the segment."""
 
     segment: Segment
     version: str
     revision: int
     routes: Mapping[str, bytes]
     endpoints: Mapping[tuple[str, str], bytes]  # by service and address
+    policies: Mapping[str, bytes] = {}
     names: Mapping[str, Resolved] = {}
     restarts: Mapping[int, int] = {}  # by worker
     reloads: int = 0
@@ -203,7 +214,7 @@ def _shape(name: str) -> str:
 LE = [*map(repr, BOUNDS), "+Inf"]
 SHAPES = {kind.name: _shape(kind.name) for kind in METRICS if kind.type == "histogram"}
 HEADERS = {kind.name: f"# HELP {kind.name} {kind.text}\n# TYPE {kind.name} {kind.type}\n".encode() for kind in METRICS}
-FIGURES = {per: [kind for kind in METRICS if kind.per == per and kind.field] for per in ("route", "worker", "endpoint", "name")}
+FIGURES = {per: [kind for kind in METRICS if kind.per == per and kind.field] for per in ("route", "worker", "endpoint", "policy", "name")}
 
 
 class Exposition:
@@ -236,6 +247,8 @@ class Exposition:
             self._endpoint(labels, key)
             if count % TURN == 0:
                 yield
+        for name, key in self._seen.policies.items():
+            self._policy(name, key)
         self._reasons()  # last: what routes are in memory is known by now
 
     def _add(self, name: str, labels: str, value: float) -> None:
@@ -284,6 +297,18 @@ class Exposition:
         labels = _labels(("service", "endpoint"), values)
         self._add("gw_endpoint_up", labels, state["down_until_ms"] <= self._now_ms)
         self._figures("endpoint", labels, state)
+
+    def _policy(self, name: str, key: bytes) -> None:
+        slot = self._seen.segment.find_policy(key)
+        if slot is None:
+            return
+        totals = self._seen.segment.policy_totals(slot)
+        labels = _labels(("policy",), [name])
+        for phase in PHASES:
+            if totals[phase].count:
+                self._histogram("gw_policy_seconds", f'{labels},phase="{phase}"', totals[phase])
+        self._figures("policy", labels, totals)
+        self._add("gw_policy_quarantined", labels, totals["quarantined"].count(self._seen.revision))
 
     def _workers(self) -> None:
         for index, figures in enumerate(self._seen.segment.workers()):

@@ -8,9 +8,10 @@ from msgspec import Meta, Struct
 
 from gw._fast.inflight import ConcurrencyStep
 from gw.policy.base import Kind, Tools
-from gw.policy.limit import By, DryRun, Full, Missing, Name, identity, table, whom
+from gw.policy.limit import By, DryRun, Full, Missing, Name, caller_if_counted, identity, table, whom
 
 KIND: Kind = "limit"
+NEEDS = caller_if_counted
 
 
 class Config(Struct, forbid_unknown_fields=True, frozen=True):

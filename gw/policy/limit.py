@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 from msgspec import Meta
 
 from gw._fast.selector import Selector
 from gw._fast.shm import Segment
 from gw.errors import ConfigError, Problem
-from gw.policy.base import Tools
+from gw.policy.base import Need, Tools
 
 PERIODS = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 RATE = re.compile(r"([1-9][0-9]{0,9})/([1-9][0-9]{0,5})?(ms|s|m|h|d)")
@@ -57,6 +57,20 @@ def whom(by: str | list[str], pointer: str) -> list[str]:
     except ValueError as error:
         raise ConfigError([Problem(message=str(error), pointer=f"{pointer}.by")]) from None
     return parts
+
+
+class Counting(Protocol):
+    """The config of a policy that counts."""
+
+    @property
+    def by(self) -> str | list[str]:
+        """Whom."""
+
+
+def caller_if_counted(config: Counting) -> Need | None:
+    """NEEDS of policies that limit: who calls must be known where it is counted by."""
+    parts = [config.by] if isinstance(config.by, str) else config.by
+    return "identity" if any(part in ("consumer", "credential") or part.startswith("claim:") for part in parts) else None
 
 
 def table(tools: Tools) -> Segment:

@@ -9,9 +9,10 @@ from msgspec import Meta, Struct, field
 from gw._fast.rate import RateStep
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Kind, Tools
-from gw.policy.limit import By, DryRun, Full, Missing, Name, Rate, identity, period, table, whom
+from gw.policy.limit import By, DryRun, Full, Missing, Name, Rate, caller_if_counted, identity, period, table, whom
 
 KIND: Kind = "limit"
+NEEDS = caller_if_counted
 WINDOWS = 8  # as gw._fast.rate has room for
 
 Burst = Annotated[

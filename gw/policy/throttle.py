@@ -10,9 +10,10 @@ from gw._fast.rate import ThrottleStep
 from gw.config.units import Bounds, Duration
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Kind, Tools
-from gw.policy.limit import By, DryRun, Full, Missing, Name, Rate, identity, period, table, whom
+from gw.policy.limit import By, DryRun, Full, Missing, Name, Rate, caller_if_counted, identity, period, table, whom
 
 KIND: Kind = "shaping"
+NEEDS = caller_if_counted
 
 
 class Config(Struct, forbid_unknown_fields=True, frozen=True):

@@ -4,8 +4,31 @@ Not here: swapping it in (gw.server), serving it (gw._fast). Start with compile.
 """
 
 from gw._fast.snapshot import Snapshot
+from gw.runtime.cases import CaseFile
 from gw.runtime.compile import compile_snapshot, endpoint_key, route_key, route_name
 from gw.runtime.explain import Decision, Engine, Loser, Verdict, decide
+from gw.runtime.steps import policy_key
+from gw.runtime.trial import Coverage, Difference, Outcome, Trial, flaws, unused
 from gw.runtime.warn import warnings
 
-__all__ = ["Decision", "Engine", "Loser", "Snapshot", "Verdict", "compile_snapshot", "decide", "endpoint_key", "route_key", "route_name", "warnings"]
+__all__ = [
+    "CaseFile",
+    "Coverage",
+    "Decision",
+    "Difference",
+    "Engine",
+    "Loser",
+    "Outcome",
+    "Snapshot",
+    "Trial",
+    "Verdict",
+    "compile_snapshot",
+    "decide",
+    "endpoint_key",
+    "flaws",
+    "policy_key",
+    "route_key",
+    "route_name",
+    "unused",
+    "warnings",
+]

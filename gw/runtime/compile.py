@@ -47,7 +47,7 @@ def compile_snapshot(config: Config, revision: int, segment: Segment, base: Path
     consumers = _each(lambda name: _consumer(config, name, steps), list(config.consumers), problems)
     if problems:
         raise ConfigError(problems)
-    settings = _settings(config) | {"nowhere_slot": _slot(segment, route_key(""), "$.process.routes_max"), "files": steps.files, "sources": steps.sources}
+    settings = _settings(config) | {"nowhere_slot": _slot(segment, route_key(""), "$.process.routes_max"), "files": steps.files, "sources": steps.sources, "kinds": steps.kinds}
     return Snapshot(revision, settings, table.router, compiled, plans, listeners, consumers)
 
 

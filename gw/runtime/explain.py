@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from msgspec import Struct
 
 from gw._fast.explain import Inquiry
@@ -13,6 +16,7 @@ from gw._fast.lane import Lane
 from gw._fast.shm import Segment
 from gw._fast.snapshot import Snapshot
 from gw.errors import GatewayError
+from gw.store import Source, source_key
 
 
 class Loser(Struct, frozen=True):
@@ -30,6 +34,7 @@ class Verdict(Struct, frozen=True):
     told: str  # what it saw, in a few words
     reason: str  # why it refused, from the closed list
     us: int  # time it took
+    pointer: str = ""  # where its config stands; empty for what gw adds by itself
 
 
 class Decision(Struct, frozen=True):
@@ -67,14 +72,40 @@ class Engine:
         """Give everything back."""
         self._lane.close()
 
+    @property
+    def sources(self) -> dict[str, Source]:
+        """What the policies follow, by key."""
+        return {source_key(source): source for source, _ in self.snapshot.settings["sources"]}
+
+    def give(self, choose: Callable[[str, dict[str, Any]], bytes | None]) -> None:
+        """Hand the policies the data of their sources, as the supervisor would. `choose` has a source's key and settings, and gives None where there is no data."""
+        for source, take in self.snapshot.settings["sources"]:
+            settings = msgspec.to_builtins(source)
+            data = choose(source_key(source), settings)
+            if data is None:
+                self.reports.append(("source-without-data", settings))
+            else:
+                take(data)
+
+    async def fetch(self) -> tuple[dict[str, bytes], list[GatewayError]]:
+        """The data of all sources as it is now, by key, and why some were not to be had."""
+        sources = self.sources
+        found = await asyncio.gather(*(source.once() for source in sources.values()), return_exceptions=True)
+        data: dict[str, bytes] = {}
+        failed = []
+        for key, each in zip(sources, found, strict=True):
+            if isinstance(each, bytes):
+                data[key] = each
+            elif isinstance(each, GatewayError):
+                failed.append(each)
+            else:
+                raise each
+        return data, failed
+
     async def supply(self) -> list[GatewayError]:
         """Have every source read once, as the supervisor does for workers; why some were not to be had."""
-        failed = []
-        for source, take in self.snapshot.settings["sources"]:
-            try:
-                take(await source.once())
-            except GatewayError as error:
-                failed.append(error)
+        data, failed = await self.fetch()
+        self.give(lambda key, _: data.get(key))
         return failed
 
     async def ask(
@@ -122,7 +153,7 @@ async def _steps(asked: Inquiry) -> list[Verdict]:
                 await asyncio.wait([asked.task])
                 await asyncio.sleep(0)  # its callbacks run in the loop's next turn
             found = {**found, **asked.woken(), "us": found["us"] + round((time.monotonic() - began) * 1_000_000)}
-        verdicts.append(Verdict(found["policy"], found["verdict"], found["told"], found["reason"], found["us"]))
+        verdicts.append(Verdict(found["policy"], found["verdict"], found["told"], found["reason"], found["us"], found["pointer"]))
     return verdicts
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ from gw._fast.hooks import PythonStep
 from gw._fast.identity import FIELDS, IdentityStep
 from gw._fast.shm import Segment
 from gw._fast.step import HeaderStep, Step
-from gw.config import Config, convert, policies_of
+from gw.config import Config, convert, policies_of, written_policies
 from gw.config.model import Route
 from gw.config.node import join
 from gw.config.policies import ALL, ANY, WrittenPolicy
 from gw.errors import ConfigError, Problem
-from gw.policy import Hooks, Policy, Tools, find
+from gw.policy import Hooks, Kind, Policy, Tools, find
 from gw.store import Source
 
 ANONYMOUS = "anonymous"  # the policy that takes whoever presents no credential
@@ -65,12 +65,17 @@ class StepBuilder:
         self.sources: list[tuple[Source, Callable[[bytes], None]]] = []
         self.store = base / config.store.file if config.store else None
         self.made: dict[str, Any] = {}
-        self.authenticates = any(self._kind(each) == "authentication" for each in self._all())
+        self.authenticates = any(self._kind(each) == "authentication" for each in written_policies(config))
 
     @property
     def files(self) -> list[Path]:
         """Modules of the operator's own that were read, for watching."""
         return [policy.file for policy in self.found.values() if policy.file]
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """What each policy that was built is for, by its name."""
+        return {name: policy.kind for name, policy in self.found.items()}
 
     def of(self, route: Route, index: int, name: str, params: Sequence[str]) -> Plan:
         """The steps of a route with these path parameters. Raises ConfigError."""
@@ -86,14 +91,6 @@ class StepBuilder:
     def of_consumer(self, name: str) -> Plan:
         """The steps that run behind any route's once this consumer is known. Raises ConfigError."""
         return self._plan(policies_of(self.config.consumers[name].policies, f"$.consumers.{name}.policies"), self._tools(f"consumer:{name}", "", ()))
-
-    def _all(self) -> Iterator[WrittenPolicy]:
-        """Every policy written anywhere in the config."""
-        yield from leaves(policies_of(self.config.policies, "$.policies"))
-        for name, service in self.config.services.items():
-            yield from leaves(policies_of(service.policies, f"$.services.{name}.policies"))
-        for index, route in enumerate(self.config.routes):
-            yield from leaves(policies_of(route.policies, f"$.routes[{index}].policies"))
 
     def _kind(self, written: WrittenPolicy) -> str:
         try:
@@ -154,13 +151,29 @@ class StepBuilder:
         config = convert(written.config, policy.config, written.pointer)
         built = self._built(policy, config, replace(tools, pointer=written.pointer))
         if isinstance(built, Step):
-            return built
+            return _placed(built, written)
         if not isinstance(built, Hooks):
             raise ConfigError([Problem(message=f"policy '{policy.name}': build() returned {type(built).__name__}, expected Hooks", pointer=written.pointer)])
         try:
-            return PythonStep(policy.name, built.request, built.response, built.done, built.attached)
+            step = PythonStep(policy.name, built.request, built.response, built.done, built.attached, self._slot(written), self._budget(policy))
+            return _placed(step, written)
         except TypeError as error:
             raise ConfigError([Problem(message=str(error), pointer=written.pointer)]) from None
+
+    def _slot(self, written: WrittenPolicy) -> int:
+        try:
+            return self.segment.policy_slot(policy_key(written.name))
+        except OverflowError as error:
+            raise ConfigError([Problem(message=str(error), pointer=written.pointer, hint="names of earlier revisions count: restart gw")]) from None
+
+    def _budget(self, policy: Policy) -> dict[str, int] | None:
+        """The fields of a compiled Budget."""
+        budget = self.config.budgets.get(policy.name, self.config.process.hook_budget)
+        if budget is None:
+            return None
+        skips = policy.kind not in ("authentication", "authorisation") if budget.quarantined is None else budget.quarantined == "skip"
+        most = int(budget.over * budget.window)
+        return {"time_us": round(budget.time * 1_000_000), "window": budget.window, "most": most, "quarantine": budget.action == "quarantine", "skips": skips}
 
     def _built(self, policy: Policy, config: Any, tools: Tools) -> Any:
         try:
@@ -173,20 +186,21 @@ class StepBuilder:
             raise ConfigError([Problem(message=f"policy '{policy.name}': build() raised {type(error).__name__}: {error}", pointer=tools.pointer)]) from error
 
 
+def policy_key(name: str) -> bytes:
+    """Under which the segment counts what a policy's Python hooks take."""
+    return f"policy:{name}".encode()
+
+
+def _placed(step: Step, written: WrittenPolicy) -> Step:
+    step.pointer = written.pointer
+    return step
+
+
 def written_for(config: Config, index: int) -> list[WrittenPolicy]:
     """The policies of a route in the order in which they run: the gateway's, its service's, its own."""
     route = config.routes[index]
     service = policies_of(config.services[route.service].policies, f"{join('$.services', route.service)}.policies") if route.service else []
     return [*policies_of(config.policies, "$.policies"), *service, *policies_of(route.policies, f"$.routes[{index}].policies")]
-
-
-def leaves(written: Iterable[WrittenPolicy]) -> Iterator[WrittenPolicy]:
-    """The policies themselves, those inside of any-of and all-of in their places."""
-    for each in written:
-        if each.members:
-            yield from leaves(each.members)
-        else:
-            yield each
 
 
 def _unguarded(index: int, name: str) -> Problem:

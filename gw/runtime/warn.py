@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from itertools import chain, pairwise
 
 from gw.config import Loaded, check, convert
-from gw.config.policies import ALL, ANY, WrittenPolicy
+from gw.config.policies import ALL, ANY, WrittenPolicy, leaves
 from gw.errors import ConfigError, Problem
 from gw.policy import Policy, find
-from gw.runtime.steps import ANONYMOUS, leaves, written_for
+from gw.runtime.steps import ANONYMOUS, written_for
 from gw.tls import certificate_warnings
 
 CERTIFICATES = "mtls"  # the policy that wants a client's certificate

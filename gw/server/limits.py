@@ -18,6 +18,7 @@ STEP = 1 << 20  # bytes a lane grows at least before it asks for a look
 NO_MARK = (1 << 64) - 1
 LOOK_CLOSELY = 0.5  # of the memory limit: look more often
 LOOK, LOOK_AGAIN = 1.0, 0.1  # seconds between two looks, below and above that mark; lanes that grow ask for more of them
+PAGE = os.sysconf("SC_PAGESIZE")
 UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a number near 2**63
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -121,6 +122,12 @@ class Shedding:
         return self.on != before or (lanes and not self.on)
 
 
+def anonymous(pid: int) -> int:
+    """Bytes of a process's memory that belong to no file, 0 when it has ended."""
+    resident, shared = map(int, (_read(Path(f"/proc/{pid}/statm")) or "0 0 0").split()[1:3])
+    return (resident - shared) * PAGE
+
+
 class Marks(Struct, frozen=True):
     """How far a lane may grow until the next look, as bytes held: beyond `ask` it asks for one, beyond `most` it gets nothing."""
 
@@ -129,7 +136,10 @@ class Marks(Struct, frozen=True):
 
 
 def marks(held: list[int], usage: Memory | None) -> list[Marks]:
-    """Share out the room there is among lanes that hold so many bytes. However fast they grow, together they do not pass it."""
+    """Share out the room there is among lanes that hold so many bytes. However fast they grow, together they do not pass it.
+
+    `usage` is taken as if every buffer they hold were full: a page is in use from the first write to it, of which nobody hears.
+    """
     if usage is None:
         return [Marks(NO_MARK, NO_MARK)] * len(held)
     room, soft = (max(0, int(usage.limit * share) - usage.used) // len(held) for share in (FULL, SHED_ABOVE))

@@ -84,6 +84,7 @@ class Child:
         self.pid = pid
         self.channel = channel
         self.started = now  # monotonic seconds
+        self.own = 0  # bytes of anonymous memory that are not its lane's; 0 until it serves
         self.requests = requests  # counted in its slot before it was born
         self.revision = 0  # that it serves; 0 until it accepts connections
         self.pulse = Pulse()

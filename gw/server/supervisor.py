@@ -272,6 +272,8 @@ class Supervisor:
         if isinstance(message, messages.Growing):
             self._look_at_memory()
             return
+        if isinstance(message, messages.Ready | messages.Committed):
+            child.own = max(child.own, limits.anonymous(child.pid) - self.segment.workers()[child.slot.index]["memory_bytes"])
         self.reloader.heard(child, message)
         if not self.serving and not self.workers.stopping and all(each.revision for each in self.workers.slots):
             self.serving = True
@@ -354,17 +356,24 @@ class Supervisor:
     def _look_at_memory(self) -> None:
         """Share out what there is, and say whether new work is refused. Lanes are read first: what they take meanwhile then counts twice, not never."""
         workers = self.segment.workers()
+        held = [figures["memory_bytes"] for figures in workers]
+        unfilled = sum(max(0, held[child.slot.index] - self._filled(child)) for child in self.workers.living)
         self.memory = limits.memory()
-        for index, marks in enumerate(limits.marks([figures["memory_bytes"] for figures in workers], self.memory)):
+        full = replace(self.memory, used=self.memory.used + unfilled) if self.memory else None
+        for index, marks in enumerate(limits.marks(held, full)):
             self.segment.set_worker(index, memory_ask=marks.ask, memory_most=marks.most)
-        if self.shedding.update(self.memory, any(figures["shedding"] for figures in workers)):
-            self._shed()
+        if self.shedding.update(full, any(figures["shedding"] for figures in workers)):
+            self._shed(unfilled)
 
-    def _shed(self) -> None:
+    def _filled(self, child: Child) -> int:
+        """Bytes in use of what its lane holds."""
+        return limits.anonymous(child.pid) - child.own if child.own else 0
+
+    def _shed(self, unfilled: int) -> None:
         on = self.shedding.on
         self.workers.send(messages.Shed(on))
         used, limit = (self.memory.used, self.memory.limit) if self.memory else (0, 0)
-        self.log("error" if on else "info", "memory-short" if on else "memory-enough", used=used, limit=limit)
+        self.log("error" if on else "info", "memory-short" if on else "memory-enough", used=used, unfilled=unfilled, limit=limit)
 
     async def _watchdog(self) -> None:
         interval = notify.watchdog_interval()

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gw import __version__
-from gw.config.model import Endpoint, Listener
-from gw.observe.metrics import CONTENT_TYPE, NO_ROUTE, Observed, render_in_turns
-from gw.runtime import endpoint_key, route_key, route_name
+from gw.config import written_policies
+from gw.config.model import Config, Endpoint, Listener
+from gw.observe.metrics import CONTENT_TYPE, NO_ROUTE, PHASES, Observed, render_in_turns
+from gw.runtime import endpoint_key, policy_key, route_key, route_name
 from gw.server.slots import Slot
 from gw.server.sockets import name_of
 
@@ -54,6 +55,7 @@ class View:
             revision=this.current.number,
             routes={NO_ROUTE: route_key(""), **{name: route_key(name) for name in map(route_name, config.routes)}},
             endpoints=endpoints,
+            policies={name: policy_key(name) for name in _policy_names(config)},
             names=dict(this.discovery.names),
             restarts={slot.index: slot.restarts for slot in this.workers.slots},
             reloads=this.reloader.done,
@@ -81,12 +83,24 @@ class View:
             "memory": msgspec.to_builtins(this.memory),
             "workers": [self._worker(slot) for slot in this.workers.slots],
             "listeners": [self._listener(each) for each in this.current.config.listeners if each.bind in this.sockets],
+            "policies": self._policies(),
             "admin": name_of(this.admin_socket) if this.admin_socket and this.admin_socket.fileno() >= 0 else None,
             "names": {host: {**msgspec.to_builtins(state), "addresses": list(state.addresses)} for host, state in this.discovery.names.items()},
             "reload": msgspec.to_builtins(reloads.last),
             "reloads": reloads.done,
             "reload_failures": reloads.failures,
         }
+
+    def _policies(self) -> list[dict[str, Any]]:
+        """What Python hooks took, of the policies that have any."""
+        segment = self._supervisor.segment
+        slots = {name: segment.find_policy(policy_key(name)) for name in _policy_names(self._supervisor.current.config)}
+        return [self._policy(name, segment.policy_totals(slot)) for name, slot in slots.items() if slot is not None]
+
+    def _policy(self, name: str, totals: dict[str, Any]) -> dict[str, Any]:
+        phases = {phase: {"calls": totals[phase].count, "p50_us": totals[phase].quantile(0.5), "p99_us": totals[phase].quantile(0.99)} for phase in PHASES}
+        quarantined = totals["quarantined"].count(self._supervisor.current.number)
+        return {"name": name, **phases, "over": totals["over"], "skipped": totals["skipped"], "quarantined": quarantined}
 
     def _listener(self, listener: Listener) -> dict[str, Any]:
         return {"bind": listener.bind, "address": self._supervisor.sockets.address(listener.bind), "tls": listener.tls is not None}
@@ -108,3 +122,7 @@ class View:
 
 def _address(endpoint: str | Endpoint) -> str:
     return endpoint.address if isinstance(endpoint, Endpoint) else endpoint
+
+
+def _policy_names(config: Config) -> list[str]:
+    return list(dict.fromkeys(each.name for each in written_policies(config)))

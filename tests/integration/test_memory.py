@@ -89,3 +89,16 @@ def test_lanes_stop_at_their_bounds_while_nobody_looks(tight: Tight) -> None:
         until(lambda: tight.said("memory-short", used=90 * MIB) and tight.statuses() == {503}, 5, "the supervisor agrees that memory is short")
     tight.use(60)
     until(lambda: tight.statuses() == {200}, 5, "work is taken again")
+
+
+def test_what_is_held_counts_before_it_is_filled(tight: Tight) -> None:
+    """Hundreds of heads of a few bytes: little is in use, but the clients may fill every buffer whenever they like."""
+    tight.use(70)
+    until(lambda: tight.figure("gw_memory_used_bytes") == [70 * MIB], 5, "the supervisor has looked")
+    with ExitStack() as held:
+        for _ in range(600):
+            sock = held.enter_context(socket.create_connection(("127.0.0.1", tight.port), 5))
+            with suppress(OSError):
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: a")
+        said = until(lambda: tight.said("memory-short", used=70 * MIB), 5, "memory-short")
+        assert said[0]["unfilled"] > 10 * MIB

@@ -157,7 +157,7 @@ class Gw(Peer):
 
     def worker_pids(self) -> list[int]:
         """Processes that hold the listener: the supervisor is the first, its helpers listen to nothing."""
-        return [pid for pid in self.pids()[1:] if "resource_tracker" not in command_of(pid)]
+        return [pid for pid in self.pids()[1:] if name_of(pid).startswith("gw: worker")]
 
 
 NGINX = """
@@ -266,10 +266,10 @@ class Haproxy(Peer):
 PEERS: dict[str, type[Peer]] = {peer.name: peer for peer in (Gw, Nginx, Haproxy)}
 
 
-def command_of(pid: int) -> str:
-    """Its command line; empty when it has ended."""
+def name_of(pid: int) -> str:
+    """What it calls itself; empty when it has ended."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+        return Path(f"/proc/{pid}/comm").read_text()
     return ""
 
 

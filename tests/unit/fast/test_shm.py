@@ -54,7 +54,7 @@ def test_a_full_directory_says_what_to_raise_and_still_knows_its_keys() -> None:
         segment.endpoint_slot(key)
     with pytest.raises(OverflowError, match=r"2 distinct endpoints; raise process\.endpoints_max"):
         segment.endpoint_slot(b"c")
-    assert segment.occupancy() == {"routes": (3, 3), "endpoints": (2, 2)}
+    assert segment.occupancy() == {"routes": (3, 3), "endpoints": (2, 2), "policies": (0, 256)}
     assert repr(segment) == "<Segment: 1 workers, 3/3 routes, 2/2 endpoints>"
 
 
@@ -62,7 +62,8 @@ def test_looking_a_key_up_claims_nothing() -> None:
     segment = Segment(1, 4, 4)
     assert segment.find_route(b"a") is None
     assert segment.find_endpoint(b"a") is None
-    assert segment.occupancy() == {"routes": (0, 4), "endpoints": (0, 4)}
+    assert segment.find_policy(b"a") is None
+    assert segment.occupancy() == {"routes": (0, 4), "endpoints": (0, 4), "policies": (0, 256)}
 
 
 def test_processes_that_claim_at_once_agree() -> None:
@@ -90,7 +91,30 @@ def test_processes_that_claim_at_once_agree() -> None:
         answer.close()
 
 
+def test_policies_have_slots_until_there_are_too_many() -> None:
+    segment = Segment(1, 1, 1)
+    slots = [segment.policy_slot(b"%d" % i) for i in range(256)]
+    assert sorted(slots) == list(range(256))
+    assert segment.find_policy(b"7") == segment.policy_slot(b"7") == slots[7]
+    with pytest.raises(OverflowError, match="256 distinct policies"):
+        segment.policy_slot(b"new")
+
+
 # what is counted
+
+
+def test_policy_totals_are_the_sum_over_workers_but_for_the_quarantine() -> None:
+    segment = Segment(2, 1, 1)
+    slot, other = segment.policy_slot(b"a"), segment.policy_slot(b"b")
+    segment.count_hook(0, slot, 10, over=1)
+    segment.count_hook(1, slot, 30, over=2, skipped=4, quarantined=9)
+    found = segment.policy_totals(slot)
+    assert (found["request"].count, found["request"].sum_us, found["response"].count, found["done"].count) == (2, 40, 0, 0)
+    assert (found["over"], found["skipped"], found["quarantined"]) == (3, 4, [0, 9])
+    assert segment.policy_totals(other)["request"].count == 0
+    for worker, wrong in ((2, slot), (0, 256), (0, -1)):
+        with pytest.raises(IndexError):
+            segment.count_hook(worker, wrong, 1)
 
 
 def test_route_totals_are_the_sum_over_workers_in_other_processes() -> None:

@@ -63,6 +63,20 @@ def test_routes_are_summed_over_workers() -> None:
     assert found["gw_origin_duration_seconds_count", "users"] == 2
 
 
+def test_policies_show_what_their_hooks_took() -> None:
+    seen = observed(policies={"stamp": b"policy:stamp", "compiled": b"policy:compiled"})
+    slot = seen.segment.policy_slot(b"policy:stamp")
+    seen.segment.count_hook(0, slot, 900, over=1, skipped=2, quarantined=seen.revision)
+    seen.segment.count_hook(1, slot, 40_000, quarantined=seen.revision - 1)
+    found = samples(seen)
+    assert found["gw_policy_seconds_count", "request", "stamp"] == 2
+    assert found["gw_policy_seconds_sum", "request", "stamp"] == pytest.approx(0.0409)
+    assert found["gw_policy_seconds_bucket", "0.001", "request", "stamp"] == 1
+    assert ("gw_policy_seconds_count", "done", "stamp") not in found
+    assert (found["gw_policy_over_budget_total", "stamp"], found["gw_policy_skipped_total", "stamp"], found["gw_policy_quarantined", "stamp"]) == (1, 2, 1)
+    assert not [key for key in found if "compiled" in key]
+
+
 def test_durations_fall_into_readable_buckets() -> None:
     seen = observed()
     slot = seen.segment.route_slot(b"route:users")
@@ -231,7 +245,8 @@ def test_others_have_their_turn_while_it_is_written(large: Observed) -> None:
 
 def test_every_metric_of_the_table_appears_and_no_other() -> None:
     state = SimpleNamespace(lookups=1, failures=0, changes=0, failure=None, addresses=())
-    seen = observed(names={"a": state}, memory=(5, 10))
+    seen = observed(names={"a": state}, memory=(5, 10), policies={"stamp": b"policy:stamp"})
+    seen.segment.count_hook(0, seen.segment.policy_slot(b"policy:stamp"), 1)
     seen.segment.count(0, seen.segment.route_slot(b"route:users"), 503, reason=0)
     seen.segment.set_worker(0, heartbeat_ms=1)
     types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", render(seen, NOW).decode(), re.MULTILINE))

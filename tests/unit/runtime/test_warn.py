@@ -47,6 +47,7 @@ routes:
   - path: /b
     respond: {{}}
 """
+BEHIND = "8: '{}' looks at who calls, but 'token' at gw.yaml:8 behind it finds that out"
 ACL = "acl: {deny: {groups: [x]}}"
 
 
@@ -77,6 +78,8 @@ def told(made: Loaded) -> list[str]:
         ("[{acl: {deny: {groups: [x]}}}, token]", ["8: 'acl' looks at who calls, but 'token' at gw.yaml:8 behind it finds that out"]),
         ("[{rate: {by: consumer}}, {any-of: [key, token]}]", ["8: 'rate' looks at who calls, but 'key' at gw.yaml:8 behind it finds that out"]),
         ("[{scopes: {all: [a]}}]", ["8: 'scopes' looks at who calls, but no policy of the route authenticates"]),
+        ("[{rate-limit: {rate: 1/s}}, {rate-limit: {by: 'claim:sub'}}, token]", [BEHIND.format("rate-limit")]),
+        ("[{concurrency: {limit: 1, by: [ip, consumer]}}, token]", [BEHIND.format("concurrency")]),
         ("[token, plain, key]", ["8: a caller needs a credential for 'key' and another one for 'token' at gw.yaml:8"]),
         ("[{any-of: [anonymous, token]}]", ["8: 'token' is never tried: 'anonymous' at gw.yaml:8 takes whoever comes"]),
         ("[{any-of: [{all-of: [token, {any-of: [anonymous, key]}]}, key]}]", ["8: 'key' is never tried: 'anonymous' at gw.yaml:8 takes whoever comes"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gw.server.limits import FULL, NO_MARK, SHED_ABOVE, STEP, WORKING, Marks, Memory, Shedding, cpu_quota, marks, memory, raise_descriptors
+from gw.server.limits import FULL, NO_MARK, SHED_ABOVE, STEP, WORKING, Marks, Memory, Shedding, anonymous, cpu_quota, marks, memory, raise_descriptors
 
 GIB = 1 << 30
 
@@ -110,6 +111,14 @@ def test_without_a_limit_there_are_no_marks() -> None:
 def test_the_nearer_the_limit_the_more_often_it_looks() -> None:
     shedding = Shedding()
     assert [(shedding.update(Memory(used, 100)), shedding.interval)[1] for used in (10, 60, 95, 40)] == [1.0, 0.1, 0.1, 1.0]
+
+
+def test_memory_of_a_process_without_its_files() -> None:
+    before = anonymous(os.getpid())
+    block = bytearray(b"x" * (32 << 20))
+    assert 30 << 20 < anonymous(os.getpid()) - before < 40 << 20
+    assert len(block) == 32 << 20
+    assert anonymous(1 << 30) == 0
 
 
 def test_descriptors_are_raised_to_the_hard_limit() -> None:

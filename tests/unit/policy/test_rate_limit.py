@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.reference.bucket import Bucket, kept_interval
-from tests.unit.fast.rig import Client
+from tests.unit.fast.rig import Client, until
 from tests.unit.policy.limits import OWN, asking, fields_of, problem, serving
 
 SECOND = 1_000_000  # us
@@ -128,6 +129,17 @@ def test_a_dry_run_refuses_nothing_and_tells_the_operator_only(tmp_path: Path) -
         assert decisions[2].verdicts[0].told == "would be refused, none left, next in 3.6e+03 s, by ip 192.0.2.1"
         assert "RateLimit" not in fields_of(decisions[0].answer)
         assert asked.segment.workers()[0]["dry_refusals"] == 2
+
+
+def test_the_access_log_says_what_a_dry_run_would_have_refused(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    with serving(tmp_path, "rate-limit: {rate: 1/h, dry_run: true, name: all}", f"access_log: {{file: {log}, flush: 1ms}}") as (made, _), Client(made.port) as client:
+        made.call(lambda: made.lane.reopen_log(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC)))
+        assert [client.ask(path).status for path in ("/", "/own")] == [200, 200]
+        lines = until(lambda: len(found := log.read_text().splitlines()) == 2 and [json.loads(line) for line in found], "both lines are written")
+    assert [line.get("dry_run") for line in lines] == [None, "rate-limited"]
+    assert lines[1]["status"] == 200
+    assert "reason" not in lines[1]
 
 
 def test_limits_of_one_name_count_together_and_others_by_their_place(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def grown(children: st.SearchStrategy[str], repeated: st.SearchStrategy[str] | N
     return st.one_of(
         st.lists(children, max_size=4).map("".join),
         st.lists(children, min_size=1, max_size=3).map(lambda branches: f"(?:{'|'.join(branches)})"),
-        st.tuples(repeated or children, REPEATS).map(lambda pair: f"({pair[0]}){pair[1]}"),
+        st.tuples(children if repeated is None else repeated, REPEATS).map(lambda pair: f"({pair[0]}){pair[1]}"),
     )
 
 

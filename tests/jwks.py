@@ -20,7 +20,7 @@ def secret_of(kid: str) -> bytes:
 def token_of(kid: str | None, secret: bytes | None = None, **claims: Any) -> str:
     """Signed with HS256 by the secret of this kid, good for five minutes."""
     header = {"alg": "HS256", **({"kid": kid} if kid is not None else {})}
-    body = {"iss": "i", "sub": "user-1", "aud": "api", "exp": int(time.time()) + 300, **claims}
+    body = {"iss": "i", "sub": "user-1", "aud": "api", "exp": int(time.time()) + 7200, **claims}
     return sign(json.dumps(header), json.dumps({name: value for name, value in body.items() if value is not None}), "HS256", secret or secret_of(kid or "")).decode()
 
 

@@ -37,7 +37,7 @@ cdef bint _label_bytes(const char* s, uint32_t n) noexcept nogil:
     for i in range(n):
         if not (c"a" <= s[i] <= c"z" or c"0" <= s[i] <= c"9" or s[i] == c"-" or s[i] == c"_" or (s[i] == c"." and i > 0 and s[i - 1] != c".")):
             return False
-    return n > 0
+    return n > 0 and s[n - 1] != c"."
 
 
 cdef bint _is_allowed(const Allowed* one, const char* s, uint32_t n) noexcept nogil:

@@ -52,9 +52,8 @@ async def _asked(loaded: Loaded, method: str, url: str, fields: list[tuple[str, 
 
     engine = Engine(*compiled(loaded))
     try:
-        if online:
-            for error in await engine.supply():
-                complain(str(error))
+        for error in await engine.supply(remote=online):
+            complain(str(error))
         return await engine.ask(method, url, fields, client)
     finally:
         engine.close()

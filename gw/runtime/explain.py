@@ -87,9 +87,9 @@ class Engine:
             else:
                 take(data)
 
-    async def fetch(self) -> tuple[dict[str, bytes], list[GatewayError]]:
-        """The data of all sources as it is now, by key, and why some were not to be had."""
-        sources = self.sources
+    async def fetch(self, *, remote: bool = True) -> tuple[dict[str, bytes], list[GatewayError]]:
+        """The data of all sources as it is now, or of those on this machine alone, by key, and why some were not to be had."""
+        sources = {key: source for key, source in self.sources.items() if remote or source.local}
         found = await asyncio.gather(*(source.once() for source in sources.values()), return_exceptions=True)
         data: dict[str, bytes] = {}
         failed = []
@@ -102,9 +102,9 @@ class Engine:
                 raise each
         return data, failed
 
-    async def supply(self) -> list[GatewayError]:
-        """Have every source read once, as the supervisor does for workers; why some were not to be had."""
-        data, failed = await self.fetch()
+    async def supply(self, *, remote: bool = True) -> list[GatewayError]:
+        """Have every source read once, as the supervisor does for workers, or those on this machine alone; why some were not to be had."""
+        data, failed = await self.fetch(remote=remote)
         self.give(lambda key, _: data.get(key))
         return failed
 

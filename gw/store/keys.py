@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 from msgspec import Struct
@@ -162,6 +163,7 @@ class Keys:
 class KeysSource(Source, frozen=True):
     """The keys of a store's file that are not revoked, as MessagePack of PackedKeys."""
 
+    local: ClassVar[bool] = True
     file: str
 
     async def once(self) -> bytes:

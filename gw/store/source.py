@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +21,8 @@ class Log(Protocol):
 
 class Source(Struct, frozen=True):
     """What to follow. Equal sources are followed once; subclasses hold plain values only."""
+
+    local: ClassVar[bool] = False  # read from this machine: `gw explain` does so unasked
 
     async def once(self) -> bytes:
         """The data now, for `gw explain` and `gw test`. Raises GatewayError when it cannot be had."""

@@ -91,11 +91,16 @@ class Provider:
         return (asked.form.get("client_id"), asked.form.get("client_secret")) == ("app", self.secret)
 
     def _issued(self, nonce: str) -> Any:
-        now = int(time.time())
-        claims = {"iss": self.url, "aud": "app", "sub": self.user, "exp": now + 300, "iat": now, "nonce": nonce, "email": "alice@example.org"}
+        issued = now()
+        claims = {"iss": self.url, "aud": "app", "sub": self.user, "exp": issued + 300, "iat": issued, "nonce": nonce, "email": "alice@example.org"}
         token = jwt.encode(without(claims | self.claims), private_key(self.alg), self.alg, {"kid": self.kid})
         known = {"access_token": f"access-{self.refreshed}", "token_type": "Bearer", "id_token": token, "scope": "openid email"}
         return without(known | self.tokens)
+
+
+def now() -> int:
+    """The provider's clock, seconds since 1970."""
+    return int(time.time())
 
 
 def without(members: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ NOW = int(time.time())
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The wall clock of policies that are built from now on."""
     now = [float(NOW)]
+    monkeypatch.setattr("tests.unit.policy.provider.now", lambda: NOW)
     monkeypatch.setattr("gw.policy.provider.Provider.__init__.__defaults__", (lambda: now[0],))
     return now
 

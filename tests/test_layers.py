@@ -44,7 +44,7 @@ FAST = [
     {"decide", "life", "limit"},
     {"exchange"},
     {
-        "agent", "allowance", "credential", "cross_origin", "hooks", "identity", "inflight", "jwt_step", "permit",
+        "agent", "allowance", "alternative", "credential", "cross_origin", "hooks", "identity", "inflight", "jwt_step", "permit",
         "rate", "request_id", "respond", "secure_headers", "shed", "target", "templates",
     },
     {"lane"},

@@ -53,6 +53,7 @@ cdef char* text_room(Exchange* x, uint32_t n) noexcept nogil:
         _move(&x.client_edits, x.arena, x.arena_used, grown)
         x.own.fields = _moved(x.own.fields, x.arena, x.arena_used, grown)
         x.own.body = _moved(x.own.body, x.arena, x.arena_used, grown)
+        x.challenges = _moved(x.challenges, x.arena, x.arena_used, grown)
         x.target = _moved(x.target, x.arena, x.arena_used, grown)
         x.arena = grown
         x.arena_cap = cap

@@ -322,7 +322,8 @@ cdef bint _join(Exchange* x, const char* lines, uint32_t n) noexcept nogil:
     room = text_room(x, before + n)
     if room == NULL:
         return False
-    memcpy(room, x.challenges, before)
+    if before:
+        memcpy(room, x.challenges, before)
     memcpy(room + before, lines if moved < 0 else x.arena + moved, n)
     x.challenges = room
     x.challenges_len = before + n

@@ -66,6 +66,7 @@ class StepBuilder:
         self.sources: list[tuple[Source, Callable[[bytes], None]]] = []
         self.store = base / config.store.file if config.store else None
         self.made: dict[str, Any] = {}
+        self.tells = IdentityStep({field: getattr(config.identity, field) for field in FIELDS})
         self.authenticates = any(self._kind(each) == "authentication" for each in written_policies(config))
 
     @property
@@ -86,7 +87,7 @@ class StepBuilder:
         plan = self._plan(written, self._tools(name, route.service or "", params))
         plan.guard()
         if self.authenticates:
-            plan.steps.append(IdentityStep({field: getattr(self.config.identity, field) for field in FIELDS}))
+            plan.steps.append(self.tells)
         return plan
 
     def of_consumer(self, name: str) -> Plan:

@@ -140,6 +140,7 @@ cdef void put_rest(Exchange* x, Out* out) noexcept nogil:
 cdef void put_template(Exchange* x, const Template* template, Out* out) noexcept nogil:
     cdef uint32_t i
     cdef const Part* part
+    cdef bint secure
     for i in range(template.n):
         part = &template.parts[i]
         if part.kind == PART_TEXT:
@@ -150,7 +151,8 @@ cdef void put_template(Exchange* x, const Template* template, Out* out) noexcept
             if x.match.prefix_len < x.path_len:
                 _put_joined(x, out)
         elif part.kind == PART_SCHEME:
-            put(out, b"https" if x.secure else b"http", 5 if x.secure else 4)
+            secure = secure_for_client(x)
+            put(out, b"https" if secure else b"http", 5 if secure else 4)
         elif part.kind == PART_HOST:
             put(out, x.host, x.host_len)
         elif part.kind == PART_PATH:

@@ -1,6 +1,6 @@
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport realloc
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy
 
 from gw._fast.cidr cimport address_bytes
 from gw._fast.h1 cimport BODY_CHUNKED, BODY_EOF
@@ -267,6 +267,23 @@ cdef const char* client_address(Exchange* x, uint32_t* n) noexcept nogil:
         if x.head.fields[i].id == H_X_FORWARDED_FOR and not _follow_hops(x, &x.head.fields[i], &found, n):
             break
     return found
+
+
+cdef bint client_ip(Exchange* x, uint8_t* ip) noexcept nogil:
+    """A peer that is no proxy is read once for all its requests."""
+    cdef Conn* client = x.client
+    cdef uint32_t n = 0
+    cdef const char* text
+    if not client.trusted and client.ip_known:
+        memcpy(ip, client.ip, 16)
+        return True
+    text = client_address(x, &n)
+    if not address_bytes(text, n, ip):
+        return False
+    if not client.trusted:
+        memcpy(client.ip, ip, 16)
+        client.ip_known = 1
+    return True
 
 
 cdef bint _follow_hops(Exchange* x, const Field* field, const char** found, uint32_t* n) noexcept nogil:

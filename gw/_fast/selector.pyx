@@ -1,19 +1,13 @@
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memchr, memcmp
 
 from gw._fast.claims cimport JSON_NUMBER, JSON_OBJECT, JSON_STRING, json_find
 from gw._fast.claims cimport Value as JsonValue
-from gw._fast.forward cimport client_address
+from gw._fast.forward cimport client_ip
 from gw._fast.hash cimport hash_key
 from gw._fast.headers cimport Field, head_find
 from gw._fast.predicate cimport query_decode, query_equals
-
-cdef extern from "arpa/inet.h" nogil:
-    enum:
-        AF_INET
-        AF_INET6
-    int inet_pton(int family, const char* text, void* out)
 
 cdef enum:
     VALUE_MAX = 2048            # bytes of a query value; a longer one is missing
@@ -46,17 +40,8 @@ cdef bint add_prefix(Hash* key, uint8_t* address, uint32_t n, uint32_t bits) noe
 
 
 cdef bint add_client(Hash* key, const SelectorPart* part, Exchange* x) noexcept nogil:
-    cdef char terminated[48]
     cdef uint8_t address[16]
-    cdef uint32_t n = 0
-    cdef const char* text = client_address(x, &n)
-    if n >= sizeof(terminated):
-        return False
-    memcpy(terminated, text, n)
-    terminated[n] = 0
-    if inet_pton(AF_INET, terminated, address) == 1:
-        return add_prefix(key, address, 4, part.bits4)
-    if inet_pton(AF_INET6, terminated, address) != 1:
+    if not client_ip(x, address):
         return False
     if memcmp(address, MAPPED, 12) == 0:
         return add_prefix(key, address + 12, 4, part.bits4)

@@ -27,7 +27,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # The same inside gw/_fast: kernels, wire, data plane.
 FAST = [
     # kernels
-    {"headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out", "cidr"},
+    {"headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out", "cidr", "words"},
     {"regex", "path", "shm", "x509"},
     {"cell"},
     {"predicate", "pick", "bucket", "budget", "tls_context", "forest", "keys", "api_keys"},

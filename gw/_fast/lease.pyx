@@ -187,9 +187,12 @@ cdef int64_t lease_grant(LimitTable* table, Hash key, uint32_t units, uint8_t lo
 cdef int64_t lease_refuse(LimitTable* table, Hash key, uint32_t want, bint away, int64_t until_us, int64_t retry_us, int64_t now_us) noexcept nogil:
     cdef uint64_t tag = tag_of(key.lo, LEASE)
     cdef int64_t now = ticks(now_us)
-    cdef int64_t final = rounded_up(ticks(until_us)) | FINAL | (ASKED if away else 0) | min(max(0, retry_us - until_us + now_us + 999_999) // 1_000_000, RETRY_BITS)
+    cdef int64_t final = rounded_up(ticks(until_us))
+    # In whole seconds, rounded down: the time itself was rounded up.
+    cdef int64_t later = max(0, retry_us - whole_us(final - now)) // 1_000_000
     cdef int64_t value
     cdef LimitCell* cell
+    final |= FINAL | (ASKED if away else 0) | min(later, RETRY_BITS)
     while True:
         cell = cell_of(table, key.hi, tag, now)
         if cell == NULL:

@@ -80,12 +80,13 @@ class Lender:
         self._clock = clock
         self._wall = wall
         self._ledger: Ledger | None = None
+        self._former: list[Ledger] = []
         self._local = MemoryLedger(wall)
         self._wanted: dict[bytes, Asked] = {}
         self._leases: dict[bytes, Lease] = {}
         self._due: list[tuple[float, bytes]] = []
         self._rests: list[tuple[Ledger, Rest]] = []
-        self._working = self._minding = False
+        self._working = self._minding = self._waited = False
         self._retry = 0.0
         self.figures = Figures()
 
@@ -94,8 +95,14 @@ class Lender:
 
     def use(self, ledger: Ledger | None) -> None:
         """Grant from this ledger from now on; what another one granted goes back there."""
+        if self._ledger:
+            self._former.append(self._ledger)
         self._ledger = ledger
         self._retry = 0.0
+
+    async def begin(self) -> None:
+        """See whether the ledger can be asked: what it takes to open it should not be a request's wait."""
+        await self._take([], QUOTA_LEASE)
 
     def asked(self, message: Asked) -> None:
         """A worker needs units for a key."""
@@ -113,8 +120,9 @@ class Lender:
         for place in list(self._leases):
             self._close(place)
         await self._return()
-        if self._ledger:
-            await self._ledger.close()
+        for ledger in (*self._former, self._ledger):
+            if ledger:
+                await ledger.close()
 
     async def _work(self) -> None:
         try:
@@ -124,7 +132,9 @@ class Lender:
                 for lease, asked in ((QUOTA_LEASE, [each for each in batch if not each.meter.burst]), (RATE_LEASE, [each for each in batch if each.meter.burst])):
                     if asked:
                         await self._answer(asked, lease)
-                self._woken()
+                if self._waited:
+                    self._waited = False
+                    self._woken()
                 await self._return()
         finally:
             self._working = False
@@ -134,6 +144,7 @@ class Lender:
 
     async def _answer(self, batch: list[Asked], lease: float) -> None:
         began = self._clock()
+        self._waited |= any(self._held(asked, began) < asked.want for asked in batch)
         asks = [Ask(asked.meter, asked.key, self._size(asked, lease, began)) for asked in batch]
         grants = await self._take(asks, lease)
         for index, (asked, ask) in enumerate(zip(batch, asks, strict=True)):
@@ -169,13 +180,17 @@ class Lender:
 
     def _size(self, asked: Asked, lease: float, now: float) -> int:
         """Units for half a lease at the pace of the last one: at first few, then at most GROWTH times as many as before."""
-        assert self._cells
         meter, before = asked.meter, self._leases.get(asked.place)
         size = min(FIRST, (meter.burst or meter.units) // FIRST_PART)
         if before:
-            spent = before.units - self._cells.read(asked.place, _us(now))[0]
+            spent = before.units - self._held(asked, now)
             size = min(int(spent / max(now - before.at, 0.001) * lease / 2), before.units * GROWTH)
         return max(asked.want, min(size, MOST, (meter.burst or meter.units) // MOST_PART), 1)
+
+    def _held(self, asked: Asked, now: float) -> int:
+        """Units that workers find in its lease."""
+        assert self._cells
+        return self._cells.read(asked.place, _us(now))[0]
 
     def _write(self, asked: Asked, ledger: Ledger | None, grant: Grant, began: float) -> None:
         assert self._cells
@@ -203,7 +218,7 @@ class Lender:
         now = self._clock()
         rest = self._cells.refuse(asked.place, asked.want, away, _us(began + seconds), _us(grant.seconds), _us(now))
         self.figures.refusals += 1
-        if rest or not self._cells.read(asked.place, _us(now))[0]:
+        if rest or not self._held(asked, now):
             self._returned(asked.place, rest, None)
         if not away:
             self._cells.tally(asked.place, grant.left + rest, _us(began + seconds + TOLD), _us(now))

@@ -182,6 +182,7 @@ class Supervisor:
         if late := await self.sources.first(RESOLVE_TIMEOUT):
             self.log("warning", "sources-slow", sources=late, hint="serving without them; policies that need them answer 503 until they come")
         self._count_in_store()
+        await self.lender.begin()
         self._look_at_memory()
         worker.name_process("gw: supervisor")
         self.log(

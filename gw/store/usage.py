@@ -83,15 +83,18 @@ def _rolling(rows: Rows, ask: Ask, lease: float, now: float) -> Grant:
 
 
 class Dict:
-    """Rows in memory."""
+    """Rows in memory, on top of those of somebody else."""
 
-    def __init__(self) -> None:
+    def __init__(self, below: Rows | None = None) -> None:
+        self._below = below
         self.counted: dict[tuple[str, str, str], dict[int, list[float]]] = {}
 
     def read(self, meter: Meter, key: str, since: int) -> list[tuple[int, int]]:
         """See Rows."""
-        found = self.counted.get((meter.name, window_of(meter), key), {})
-        return sorted((period, int(units)) for period, (units, _) in found.items() if period >= since)
+        found = {period: int(units) for period, (units, _) in self.counted.get((meter.name, window_of(meter), key), {}).items() if period >= since}
+        for period, units in self._below.read(meter, key, since) if self._below else []:
+            found[period] = found.get(period, 0) + units
+        return sorted(found.items())
 
     def add(self, meter: Meter, key: str, period: int, units: int, ends: float) -> None:
         """See Rows."""
@@ -108,11 +111,11 @@ class Dict:
 
 
 class MemoryLedger:
-    """A Ledger that forgets everything at the end of its process. `clock` gives seconds since 1970."""
+    """A Ledger that forgets everything at the end of its process. `clock` gives seconds since 1970; what stands in `counted` counts too, and stays as it is."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, counted: Rows | None = None) -> None:
         self._clock = clock
-        self._rows = Dict()
+        self._rows = Dict(counted)
         self._full: dict[tuple[str, str, str], int] = {}  # by meter and key: when the bucket of a rate is full again, in microseconds * its rate
         self._pruned = clock()
 
@@ -195,6 +198,10 @@ class UsageLedger:
 
     async def close(self) -> None:
         """Give the connection back; the next call opens another one."""
+        self.end()
+
+    def end(self) -> None:
+        """As close, for who cannot wait."""
         if self._connection:
             self._connection.close()
             self._connection = None

@@ -57,7 +57,8 @@ class Lease:
             self.asked, self.low = False, 0
             return 0
         rest = self.close()
-        self.until, self.final, self.later = up(until), final, max(0, -(-(retry - until + now) // 1_000_000)) * 1_000_000
+        self.until, self.final = up(until), final
+        self.later = max(0, retry - (self.until - now)) // 1_000_000 * 1_000_000
         return rest
 
     def give_back(self, cost: int, now: int) -> bool:

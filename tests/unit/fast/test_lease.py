@@ -100,7 +100,7 @@ def test_what_is_left_is_spent_before_anybody_is_refused() -> None:
     assert found.refuse(key, 1, False, NOW + SECOND, 50 * SECOND, NOW) == 0
     refused = found.take(key, 1, NOW)
     assert refused.verdict == "refuse"
-    assert 50 * SECOND <= refused.retry_us < 51 * SECOND + 4096
+    assert 49 * SECOND < refused.retry_us <= 50 * SECOND
     assert found.take(key, 1, NOW + 2 * SECOND) == Spent("wait", True, 0, 0)
 
 
@@ -180,8 +180,8 @@ def test_processes_spend_exactly_what_was_granted() -> None:
     assert sum(answers(*[lambda: _repeat(found, key, 20_000, NOW)] * 6)) == 50_000
 
 
-@pytest.mark.parametrize(("keys", "step"), [(3, 2_000), (40, 40_000)])
-def test_no_more_is_spent_than_granted_whatever_happens_at_once(keys: int, step: int) -> None:
+@pytest.mark.parametrize(("keys", "step", "turns"), [(3, 2_000, 1_000), (40, 40_000, 8_000)])
+def test_no_more_is_spent_than_granted_whatever_happens_at_once(keys: int, step: int, turns: int) -> None:
     """One set for all keys; two processes take and give back while a third grants, refuses and closes, on clocks that differ."""
     found, processes = leases(1), 3
     clock = SharedClock(processes, step)
@@ -190,7 +190,7 @@ def test_no_more_is_spent_than_granted_whatever_happens_at_once(keys: int, step:
 
     def work(process: int) -> list[int]:
         spent, now, choice = [0] * keys, NOW, random.Random(process)
-        while now < NOW + 10_000 * step:
+        while now < NOW + turns * step:
             number, now = choice.randrange(keys), clock.look(process)
             cost = choice.randrange(1, 4)
             if found.take(names[number], cost, now).verdict == "pass":
@@ -200,7 +200,7 @@ def test_no_more_is_spent_than_granted_whatever_happens_at_once(keys: int, step:
 
     def supervise(process: int) -> list[int]:
         now, choice = NOW, random.Random(process)
-        while now < NOW + 10_000 * step:
+        while now < NOW + turns * step:
             number, now = choice.randrange(keys), clock.look(process)
             what = choice.random()
             if what < 0.5:

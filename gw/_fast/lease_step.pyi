@@ -14,7 +14,7 @@ class Counted(Protocol):
 
 @final
 class LeaseStep(LimitStep):
-    """Refuses with 429 what its leases have no units for, and with 503 `limits-away` what nobody answers for within a quarter of a second.
+    """Refuses with 429 what its leases have no units for, and with 503 `limits-away` what nobody answers for within a second.
 
     `tiers` are lists of windows (meter, salt, label, units, seconds of the window or 0, whether it is a rate, end of the calendar period by the wall clock or None)
     that must all have room: the first for callers in none of the `groups`, then one for each of them. `tier_of` has a byte for each consumer: its tier. A meter

@@ -16,7 +16,7 @@ from gw._fast.words cimport lists
 
 cdef enum:
     LOOK_MS = 50                        # between two looks of one that nobody woke: a tick of the wheel
-    WAIT_US = 250_000                   # longest wait
+    WAIT_US = 1_000_000                 # longest wait: the supervisor answers in milliseconds, but a reload or a slow disk can hold it up
     TIERS_MAX = 64
     OFFLINE_LOOKS = 3                   # an ask is answered before it returns
 

@@ -14,7 +14,7 @@ from gw._fast.lease import Leases
 from gw._fast.shm import Segment
 from gw.errors import GatewayError
 from gw.server.channel import Asked
-from gw.store import Ask, Grant, Ledger, MemoryLedger, Meter, Rest, calendar_bounds
+from gw.store import Ask, Grant, Ledger, MemoryLedger, Rest, calendar_bounds
 from gw.store.source import Log
 
 QUOTA_LEASE = 10.0  # seconds that a grant of a quota may be spent

@@ -41,11 +41,13 @@ def test_leases_are_what_the_slow_one_says(steps: list[tuple[int, int, tuple]]) 
         key, slow = keys[number], expected[number]
         if action == "take":
             cost = values[0]
-            assert found.take(key, cost, now) == (got := slow.take(cost, now))
+            got = slow.take(cost, now)
+            assert found.take(key, cost, now) == got
             spent += cost if got[0] == "pass" else 0
         elif action == "grant":
             units, low, lasting = values
-            assert (rest := found.grant(key, units, low, now + lasting, now)) == slow.grant(units, 1 << (low - 1) if low else 0, now + lasting)
+            rest = found.grant(key, units, low, now + lasting, now)
+            assert rest == slow.grant(units, 1 << (low - 1) if low else 0, now + lasting)
             granted += units
             returned += rest or 0
         elif action == "refuse":
@@ -54,7 +56,8 @@ def test_leases_are_what_the_slow_one_says(steps: list[tuple[int, int, tuple]]) 
             assert rest == slow.refuse(want, "away" if away else "refuse", now + lasting, retry, now)
             returned += rest
         elif action == "close":
-            assert (rest := found.close(key)) == slow.close()
+            rest = found.close(key)
+            assert rest == slow.close()
             returned += rest
         elif spent >= values[0]:
             found.give_back(key, values[0], now)
@@ -169,7 +172,7 @@ def test_leases_tallies_and_rates_of_one_key_do_not_touch_each_other() -> None:
 def test_what_is_no_key_or_no_cost(length: int, cost: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         leases().take(b"k" * length, cost, NOW)
-    with pytest.raises(ValueError, match="raise process.limit_cells"):
+    with pytest.raises(ValueError, match=r"raise process\.limit_cells"):
         Leases(Segment(1, 1, 1))
 
 

@@ -49,7 +49,8 @@ def compile_snapshot(config: Config, revision: int, segment: Segment, base: Path
     if problems:
         raise ConfigError(problems)
     leases = [step for each in (*plans, *consumers) for step in each["steps"] if isinstance(step, LeaseStep)]
-    settings = _settings(config) | {"nowhere_slot": _slot(segment, route_key(""), "$.process.routes_max"), "files": steps.files, "sources": steps.sources, "kinds": steps.kinds, "leases": leases}
+    settings = _settings(config) | {"nowhere_slot": _slot(segment, route_key(""), "$.process.routes_max"), "files": steps.files, "sources": steps.sources}
+    settings |= {"kinds": steps.kinds, "leases": leases}
     return Snapshot(revision, settings, table.router, compiled, plans, listeners, consumers)
 
 

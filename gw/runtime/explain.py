@@ -96,7 +96,7 @@ class Engine:
         if granted.units >= ask.units:
             leases.grant(place, granted.units, 0, until_us, now_us)
         else:
-            leases.refuse(place, ask.units, False, until_us, round(granted.seconds * 1_000_000), now_us)
+            leases.refuse(place, ask.units, away=False, until_us=until_us, retry_us=round(granted.seconds * 1_000_000), now_us=now_us)
         leases.tally(place, granted.left, until_us, now_us)
 
     @property

@@ -93,6 +93,11 @@ class Lender:
     def __repr__(self) -> str:
         return f"<Lender {self._ledger} {len(self._leases)} leases>"
 
+    @property
+    def used(self) -> bool:
+        """Whether there is a ledger to ask."""
+        return self._ledger is not None
+
     def use(self, ledger: Ledger | None) -> None:
         """Grant from this ledger from now on; what another one granted goes back there."""
         if self._ledger:

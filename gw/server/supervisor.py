@@ -344,7 +344,7 @@ class Supervisor:
     def _count_in_store(self) -> None:
         """Limits that outlive gw are counted in the store of the revision in force."""
         store = self.current.config.store
-        file = self.current.loaded.base / store.file if store else None
+        file = self.current.loaded.base / store.file if store and self.current.snapshot.settings["leases"] else None
         if file != self._counted_in:
             self._counted_in = file
             self.lender.use(UsageLedger(file) if file else None)

@@ -1,4 +1,4 @@
-"""Callers known by an API key or by their address: as many as a gateway in use may have, and where gw and the load find them."""
+"""Callers: what they send to be known, and the store and the list of addresses in which gw knows them."""
 
 from __future__ import annotations
 
@@ -6,38 +6,50 @@ import random
 import sqlite3
 import time
 from contextlib import closing
+from functools import cache
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from msgspec.structs import astuple
+
+from benchmarks import tokens
+from benchmarks.workloads import KEYS
 from gw.store import Keys, StoredKey, hashed
 from gw.store.keys import ALPHABET, COLUMNS, SECRET
 
 STORE = "gw.db"
-CREDENTIALS = "credentials.txt"  # what the load sends, a header field a line
 CONSUMERS = [f"consumer-{number:04d}" for number in range(1000)]
 CLIENT = IPv4Network("127.0.0.1/32")
 
 
+@cache
+def fields(kind: str) -> list[str]:
+    """What callers send, one request after the other: `keys`, or the algorithm of tokens."""
+    if kind != "keys":
+        return [f"Authorization: Bearer {token}" for token in tokens.issue(kind).tokens]
+    texts = keys(KEYS)
+    random.Random(0).shuffle(texts)  # neighbours in the store are none under load
+    return [f"X-API-Key: {text}" for text in texts]
+
+
+def keys(count: int) -> list[str]:
+    """API keys in the order of their ids, the same ones each time."""
+    chance = random.Random(count)
+    return [f"gw_{number:012d}_{''.join(chance.choices(ALPHABET, k=SECRET))}" for number in range(count)]
+
+
 def store(count: int, folder: Path) -> None:
-    """Write a store with `count` keys into `folder`, and the keys as the load sends them.
+    """Write a store with `count` keys into `folder`.
 
     `gw keys create` writes each key with a transaction of its own, which takes minutes for 100,000; this makes the same rows in one.
     """
     path = folder / STORE
     with closing(Keys(path)):
         pass  # the table is made
-    chance, now = random.Random(count), int(time.time())
-    texts = [f"gw_{number:012d}_{''.join(chance.choices(ALPHABET, k=SECRET))}" for number in range(count)]
-    rows = [StoredKey(f"{number:012d}", CONSUMERS[number % len(CONSUMERS)], hashed(text), now) for number, text in enumerate(texts)]
+    now = int(time.time())
+    rows = [StoredKey(f"{number:012d}", CONSUMERS[number % len(CONSUMERS)], hashed(text), now) for number, text in enumerate(keys(count))]
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executemany(f"INSERT INTO api_keys ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", [(row.id, row.consumer, row.hash, row.created, None, None) for row in rows])
-    chance.shuffle(texts)
-    write(folder, [f"X-API-Key: {text}" for text in texts])
-
-
-def write(folder: Path, fields: list[str]) -> None:
-    """Fields for the load to send, one request after the other."""
-    (folder / CREDENTIALS).write_text("".join(f"{field}\n" for field in fields))
+        connection.executemany(f"INSERT INTO api_keys ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", map(astuple, rows))
 
 
 def blocks(count: int) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import callers, load, origin, peers, probes, procfs, servers, tokens
+from benchmarks import callers, load, origin, peers, probes, procfs, servers
 from benchmarks import workloads as table
 from benchmarks.results import Result, Series
 from benchmarks.workloads import Setup, Workload
@@ -48,10 +48,17 @@ class Rig:
         home = Path(tempfile.mkdtemp(prefix=f"{peer}-{label}-", dir=self.folder))
         if setup.tls:
             peers.make_certificate(home)
-        if setup.jwt:
-            callers.write(home, tokens.issue(setup.jwt).fields())
         port = servers.free_port()
         return servers.start(f"{home.name}-proxy", self.commands[peer](setup, home, port, behind.port, cpus), cpus, port, home)
+
+    def arguments(self, workload: Workload) -> list[str]:
+        """What the script of the load is told."""
+        kind, found = workload.load.credentials, [str(workload.setup.routes)] if workload.setup.routes else []
+        if kind:
+            path = self.folder / f"{kind}.txt"
+            path.write_text("".join(f"{line}\n" for line in callers.fields(kind)))
+            found.append(str(path))
+        return found
 
     def close(self) -> None:
         for server in self.origins.values():
@@ -77,7 +84,7 @@ def measure_group(rig: Rig, group: list[Workload], result: Result, rounds: int, 
                     rig.say(f"{workload.name} without {peer}: {error}")
                     continue
                 stack.callback(server.stop)
-                cells.append(Cell(workload, server, behind, (cpus, load_cpus), result.workloads.setdefault(workload.name, {}).setdefault(peer, Series())))
+                cells.append(Cell(workload, server, behind, (cpus, load_cpus), rig.arguments(workload), result.workloads.setdefault(workload.name, {}).setdefault(peer, Series())))
         for cell in cells:
             cell.warm()
         for turn in range(rounds):
@@ -129,13 +136,11 @@ class Foreign:
 class Cell:
     """One peer on one workload."""
 
-    def __init__(self, workload: Workload, server: servers.Server, behind: servers.Server, places: tuple[set[int], list[int]], series: Series) -> None:
-        self.workload, self.server, self.behind, self.series = workload, server, behind, series
+    def __init__(self, workload: Workload, server: servers.Server, behind: servers.Server, places: tuple[set[int], list[int]], arguments: list[str], series: Series) -> None:
+        self.workload, self.server, self.behind, self.arguments, self.series = workload, server, behind, arguments, series
         self.load_cpus = places[1]
         self.cores = places[0] | set(places[1])
         self.scheme = "https" if workload.setup.tls else "http"
-        self.arguments = [str(workload.setup.routes)] if workload.setup.routes else []
-        self.arguments += [str(server.folder / callers.CREDENTIALS)] if workload.setup.jwt or workload.setup.keys else []
         self.sent = 0
 
     def warm(self) -> None:

@@ -55,7 +55,7 @@ def check(server: Server, workload: Workload) -> None:
     setup = workload.setup
     _answers(server, workload)
     if setup.routes:
-        _routes(server, setup)
+        _routes(server, workload)
     if setup.jwt:
         _tokens(server, setup)
     if setup.keys:
@@ -73,20 +73,17 @@ def check(server: Server, workload: Workload) -> None:
 
 def check_limit(server: Server, workload: Workload) -> None:
     """At LOW_RATE a client that asks too often is refused, and another one is not."""
-    path, fields = workload.load.path, credentials(server, workload.setup)
+    path, fields = workload.load.path, good_fields(workload)
     statuses = [ask(server.port, path, fields).status for _ in range(MANY)]
     other = ask(server.port, path, fields, client=STRANGER).status
     if statuses[0] != 200 or set(statuses) != {200, 429} or statuses.count(429) < MANY // 2 or other != 200:
         raise RuntimeError(f"{server.name}: {MANY} requests at once against a limit of {LOW_RATE}/s got {statuses}, another client {other}")
 
 
-def credentials(server: Server, setup: Setup) -> dict[str, str]:
-    """The fields that the first request of the load has."""
-    if not setup.jwt and not setup.keys:
-        return {}
-    with (server.folder / callers.CREDENTIALS).open() as lines:
-        name, _, value = lines.readline().strip().partition(": ")
-    return {name: value}
+def good_fields(workload: Workload) -> dict[str, str]:
+    """The fields of the load's first request."""
+    kind = workload.load.credentials
+    return workload.load.fields | (dict([callers.fields(kind)[0].split(": ")]) if kind else {})
 
 
 def scraped(text: str, name: str) -> float:
@@ -96,7 +93,7 @@ def scraped(text: str, name: str) -> float:
 
 def _answers(server: Server, workload: Workload) -> None:
     """A good request is answered as the workload says."""
-    setup, fields = workload.setup, workload.load.fields | credentials(server, workload.setup)
+    setup, fields = workload.setup, good_fields(workload)
     method, body = ("POST", b"u" * UPLOAD) if workload.load.script == "upload" else ("GET", None)
 
     def good() -> Answer | None:
@@ -112,9 +109,9 @@ def _answers(server: Server, workload: Workload) -> None:
         raise RuntimeError(f"{server.name}: {answer.tls}, not TLSv1.3")
 
 
-def _routes(server: Server, setup: Setup) -> None:
+def _routes(server: Server, workload: Workload) -> None:
     """The last route is there, and nothing beside the routes."""
-    fields = credentials(server, setup)
+    setup, fields = workload.setup, good_fields(workload)
     last = ask(server.port, f"{table.route_prefix(setup.routes - 1)}/items/1", fields).status
     beside = ask(server.port, f"{table.route_prefix(setup.routes)}/items/1", fields).status
     if (last, beside) != (200, 404):
@@ -150,7 +147,7 @@ def _origins(server: Server) -> None:
 def _log(server: Server, workload: Workload) -> None:
     """A request leaves a line, and the line is JSON."""
     path = f"{workload.load.path}of-the-log"
-    ask(server.port, path, credentials(server, workload.setup))
+    ask(server.port, path, good_fields(workload))
 
     def line() -> dict[str, object] | None:
         lines = (server.folder / LOG).read_text().splitlines()
@@ -171,7 +168,7 @@ def _metrics(server: Server, workload: Workload) -> None:
 
     before = count()
     for _ in range(COUNTED):
-        ask(server.port, workload.load.path, credentials(server, workload.setup))
+        ask(server.port, workload.load.path, good_fields(workload))
     _waited(lambda: count() >= before + COUNTED or None)
     if count() != before + COUNTED:
         raise RuntimeError(f"{server.name}: {COUNTED} requests raised {name} at {url} from {before:g} to {count():g}")

@@ -91,8 +91,7 @@ def verdicts(result: Result, peer: str) -> list[Row]:
         found = result.workloads.get(workload.name, {})
         if peer in found:
             rows.append(_cpu_row(workload, result, peer))
-        if workload.over and {"plain", workload.name} <= result.workloads.keys() and peer in found and peer in result.workloads["plain"]:
-            rows.append(_over_row(workload, result, peer))
+        rows += [_over_row(workload, base, mark, result, peer) for base, mark in workload.over if peer in found and peer in result.workloads.get(base, {})]
         if workload.second and {workload.second[0], peer} <= found.keys() and peer == JUDGED:
             rows.append(_second_row(workload, result, *workload.second))
     rows += [*_scaling_rows(result, peer), *_idle_rows(result, peer), *_tail_rows(result, peer)]
@@ -117,9 +116,9 @@ def _cpu_row(workload: table.Workload, result: Result, peer: str) -> Row:
     return row
 
 
-def _over_row(workload: table.Workload, result: Result, peer: str) -> Row:
-    """What the workload costs more than `plain`, round by round, on the same peer."""
-    plain, found = result.workloads["plain"], result.workloads[workload.name]
+def _over_row(workload: table.Workload, base: str, mark: float, result: Result, peer: str) -> Row:
+    """What the workload costs more than `base`, round by round, on the same peer."""
+    plain, found = result.workloads[base], result.workloads[workload.name]
 
     def more(which: str) -> list[float]:
         return [one - other for one, other in zip(found[which].cpu, plain[which].cpu, strict=True)]
@@ -128,13 +127,13 @@ def _over_row(workload: table.Workload, result: Result, peer: str) -> Row:
     figures = {each: f"{median(more(each)):+.2f}" for each in both}
     over = more(peer)
     return Row(
-        f"{workload.name} over plain",
-        "µs more than `plain` in the same round",
+        f"{workload.name} over {base}",
+        f"µs more than {base} in the same round",
         figures.get(result.peers[0], ""),
         f"{figures[peer]} ± {(max(over) - min(over)) / 2:.2f}",
         "",
-        f"<= {workload.over:.2f}",
-        median(over) <= workload.over and found[peer].errors == 0,
+        f"<= {mark:.2f}" if mark else "",
+        (median(over) <= mark and found[peer].errors == 0) if mark else None,
         {each: figures[each] for each in others(result, peer) if each in figures},
     )
 

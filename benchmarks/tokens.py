@@ -36,10 +36,6 @@ class Issued:
         path.write_text(self.key)
         return path
 
-    def fields(self) -> list[str]:
-        """What the callers send, each a header field."""
-        return [f"Authorization: Bearer {token}" for token in self.tokens]
-
 
 @cache
 def issue(alg: str) -> Issued:

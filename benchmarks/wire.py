@@ -58,8 +58,7 @@ def run(wanted: list[str], text: str, rounds: int, seconds: float, console: Cons
     """Measure the workloads `wanted` on the peers of `text`, as --peers takes them; "": those of the table."""
     console = console or Console(stderr=True)
     commands = peers.resolve(text or DEFAULT)
-    if any(workload.over for workload in table.WORKLOADS if workload.name in wanted):
-        wanted = [*wanted, "plain"]  # what they are judged over, in the same rounds
+    wanted = [*wanted, *(base for name in wanted if name in table.BY_NAME for base, _ in table.BY_NAME[name].over)]  # what is compared runs in the same rounds
     described = {"rounds": str(rounds), "seconds": f"{seconds:g}"}
     result = results.Result(datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), machine.facts(), described, list(commands))
     rig = measure.Rig(commands, machine.cores(), console.print, chosen=bool(text))

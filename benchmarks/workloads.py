@@ -48,6 +48,7 @@ class Load:
     path: str = "/"
     fields: dict[str, str] = field(default_factory=dict)
     script: str = ""  # name of a file in lua/, without suffix
+    credentials: str = ""  # `keys`, or tokens by their algorithm: each request has one, whether or not the proxy asks for it
     body: int = 0  # bytes expected in an answer, checked before measuring
 
 
@@ -60,7 +61,7 @@ class Workload:
     setup: Setup = field(default_factory=Setup)
     load: Load = field(default_factory=lambda: Load(body=SMALL))
     mark: float = 0.0  # 0 = none
-    over: float = 0.0  # the most µs that gw may need more than for `plain`; 0 = none
+    over: tuple[tuple[str, float], ...] = ()  # workloads that the same peer is compared with, and the most µs that it may need more; 0 = any
     second: tuple[str, float] | None = None  # a further peer, and the highest ratio to it
     peers: tuple[str, ...] = ("nginx", "gw")  # that are measured when nobody chose any
     group: str = ""  # workloads of one group are interleaved with each other, for ratios between them
@@ -70,15 +71,22 @@ class Workload:
 RIVALS = ("nginx", "haproxy", "envoy", "gw")
 ALONE = ("gw",)
 ORIGIN = "https://app.example"
+KEYS = 100_000
 LIMIT_RATE = 1_000_000  # requests a second, which nobody reaches
+KEYED = Load(script="credentials", credentials="keys", body=SMALL)
+HS256 = Load(script="credentials", credentials="HS256", body=SMALL)
+RS256 = Load(script="credentials", credentials="RS256", body=SMALL)
+FROM_PAGE = Load(fields={"Origin": ORIGIN}, body=SMALL)
 FULL = Setup(routes=1000, log=True, limit=LIMIT_RATE, jwt="HS256", metrics=True)
 
 WORKLOADS = [
     Workload("plain", "GET, 64 keep-alive connections, 200 B", mark=0.80, group="policies"),
-    Workload("limit", "rate limit per client address, never reached", Setup(limit=LIMIT_RATE), mark=0.82, over=0.30, peers=RIVALS, group="policies"),
-    Workload("api_key", "one of 100,000 API keys, all in use", Setup(keys=100_000), Load(script="credentials", body=SMALL), over=0.40, peers=ALONE, group="policies"),
-    Workload("ip_list", "10,000 address blocks allowed, the client's is the last", Setup(blocks=10_000), over=0.40, peers=ALONE, group="policies"),
-    Workload("cors", "a page of an allowed origin asks", Setup(cors=True), Load(fields={"Origin": ORIGIN}, body=SMALL), over=0.40, peers=ALONE, group="policies"),
+    Workload("limit", "rate limit per client address, never reached", Setup(limit=LIMIT_RATE), mark=0.82, over=(("plain", 0.30),), peers=RIVALS, group="policies"),
+    Workload("plain_key", "the requests of api_key, no policy", load=KEYED, peers=ALONE, group="policies"),
+    Workload("api_key", "one of 100,000 API keys, all in use", Setup(keys=KEYS), KEYED, over=(("plain", 0.40), ("plain_key", 0.0)), peers=ALONE, group="policies"),
+    Workload("ip_list", "10,000 address blocks allowed, the client's is the last", Setup(blocks=10_000), over=(("plain", 0.40),), peers=ALONE, group="policies"),
+    Workload("plain_origin", "the requests of cors, no policy", load=FROM_PAGE, peers=ALONE, group="policies"),
+    Workload("cors", "a page of an allowed origin asks", Setup(cors=True), FROM_PAGE, over=(("plain", 0.40), ("plain_origin", 0.0)), peers=ALONE, group="policies"),
     Workload("c512", "GET, 512 keep-alive connections, 200 B", load=Load(connections=512, body=SMALL), mark=0.75),
     Workload("headers", "12 request and 10 answer headers, 2 KB", load=Load(path="/headers", fields=BROWSER, body=2 * KIB), mark=0.75),
     Workload("routes1k", "1,000 prefix routes, 5,000 URLs", Setup(routes=1000), Load(script="routes", body=SMALL), mark=0.75, group="routes"),
@@ -90,15 +98,15 @@ WORKLOADS = [
     Workload("upload", "256 KB uploads, 16 connections", load=Load(connections=16, path="/upload", script="upload", body=2), mark=0.90),
     Workload("hook_sync", "hook reads a field, sets one (sync)", Setup(hook="sync"), Load(path="/stamp", fields={"X-Tenant": "acme"}, body=4), mark=1.0, group="hooks"),
     Workload("hook_async", "hook reads a field, sets one (async)", Setup(hook="async"), Load(path="/stamp", fields={"X-Tenant": "acme"}, body=4), mark=1.5, group="hooks"),
-    Workload("jwt_hs256", "tokens of 200 callers, HS256", Setup(jwt="HS256"), Load(script="credentials", body=SMALL), mark=0.50, peers=RIVALS, group="jwt_hs256"),
-    Workload("jwt_hs256_uncached", "the same, no cache", Setup(jwt="HS256", cache=False), Load(script="credentials", body=SMALL), mark=0.60, peers=RIVALS, group="jwt_hs256"),
-    Workload("jwt_rs256", "tokens of 200 callers, RS256", Setup(jwt="RS256"), Load(script="credentials", body=SMALL), mark=0.25, peers=RIVALS, group="jwt_rs256"),
-    Workload("jwt_rs256_uncached", "the same, no cache", Setup(jwt="RS256", cache=False), Load(script="credentials", body=SMALL), mark=0.80, peers=RIVALS, group="jwt_rs256"),
+    Workload("jwt_hs256", "tokens of 200 callers, HS256", Setup(jwt="HS256"), HS256, mark=0.50, peers=RIVALS, group="jwt_hs256"),
+    Workload("jwt_hs256_uncached", "the same, no cache", Setup(jwt="HS256", cache=False), HS256, mark=0.60, peers=RIVALS, group="jwt_hs256"),
+    Workload("jwt_rs256", "tokens of 200 callers, RS256", Setup(jwt="RS256"), RS256, mark=0.25, peers=RIVALS, group="jwt_rs256"),
+    Workload("jwt_rs256_uncached", "the same, no cache", Setup(jwt="RS256", cache=False), RS256, mark=0.80, peers=RIVALS, group="jwt_rs256"),
     Workload(
         "full",
         "1,000 routes, HS256, rate limit, JSON log, metrics",
         FULL,
-        Load(path="/team0/service-0/items/0", script="routes", body=SMALL),
+        Load(path="/team0/service-0/items/0", script="routes", credentials="HS256", body=SMALL),
         mark=0.50,
         second=("haproxy", 0.60),
         peers=RIVALS,

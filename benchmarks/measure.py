@@ -75,7 +75,7 @@ def measure_group(rig: Rig, group: list[Workload], result: Result, rounds: int, 
             behind = rig.origin(set(load_cpus))
             for peer in rig.peers(workload):
                 try:
-                    server = _checked(rig, peer, workload, cpus, behind)
+                    server = checked(rig, peer, workload, cpus, behind)
                 except servers.Absent as error:
                     rig.absent[peer] = str(error)
                     rig.say(f"{peer} is absent: {error}")
@@ -94,7 +94,7 @@ def measure_group(rig: Rig, group: list[Workload], result: Result, rounds: int, 
             cell.finish()
 
 
-def _checked(rig: Rig, peer: str, workload: Workload, cpus: set[int], behind: servers.Server) -> servers.Server:
+def checked(rig: Rig, peer: str, workload: Workload, cpus: set[int], behind: servers.Server) -> servers.Server:
     """A proxy that does what the workload says: RuntimeError otherwise. A limit that the load never reaches is tried on a twin with a low one."""
     if workload.setup.limit:
         twin = rig.proxy(peer, workload.name, replace(workload.setup, limit=probes.LOW_RATE), cpus, behind)

@@ -1,4 +1,4 @@
-"""CPU per request of gw beside nginx, over real sockets: `python -m benchmarks.wire [--workloads plain,tls] [--rounds 5] [--seconds 3] [--publish]`."""
+"""CPU per request of gw beside its peers, over real sockets: `python -m benchmarks.wire [--workloads plain,tls] [--rounds 5] [--seconds 3] [--publish]`."""
 
 from __future__ import annotations
 

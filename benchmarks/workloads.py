@@ -72,6 +72,7 @@ RIVALS = ("nginx", "haproxy", "envoy", "gw")
 ALONE = ("gw",)
 ORIGIN = "https://app.example"
 KEYS = 100_000
+ROUTED = "/team0/service-0/items/0"  # of the first route
 LIMIT_RATE = 1_000_000  # requests a second, which nobody reaches
 KEYED = Load(script="credentials", credentials="keys", body=SMALL)
 HS256 = Load(script="credentials", credentials="HS256", body=SMALL)
@@ -89,8 +90,8 @@ WORKLOADS = [
     Workload("cors", "a page of an allowed origin asks", Setup(cors=True), FROM_PAGE, over=(("plain", 0.40), ("plain_origin", 0.0)), peers=ALONE, group="policies"),
     Workload("c512", "GET, 512 keep-alive connections, 200 B", load=Load(connections=512, body=SMALL), mark=0.75),
     Workload("headers", "12 request and 10 answer headers, 2 KB", load=Load(path="/headers", fields=BROWSER, body=2 * KIB), mark=0.75),
-    Workload("routes1k", "1,000 prefix routes, 5,000 URLs", Setup(routes=1000), Load(script="routes", body=SMALL), mark=0.75, group="routes"),
-    Workload("routes10k", "10,000 prefix routes, 5,000 URLs", Setup(routes=10_000), Load(script="routes", body=SMALL), mark=0.75, group="routes"),
+    Workload("routes1k", "1,000 prefix routes, 5,000 URLs", Setup(routes=1000), Load(path=ROUTED, script="routes", body=SMALL), mark=0.75, group="routes"),
+    Workload("routes10k", "10,000 prefix routes, 5,000 URLs", Setup(routes=10_000), Load(path=ROUTED, script="routes", body=SMALL), mark=0.75, group="routes"),
     Workload("log", "JSON access log to a file", Setup(log=True), mark=0.85),
     Workload("tls", "TLS 1.3, ECDSA P-256, keep-alive", Setup(tls=True), mark=0.95),
     Workload("churn", "a connection per request", load=Load(fields={"Connection": "close"}, body=SMALL), mark=0.95),
@@ -106,7 +107,7 @@ WORKLOADS = [
         "full",
         "1,000 routes, HS256, rate limit, JSON log, metrics",
         FULL,
-        Load(path="/team0/service-0/items/0", script="routes", credentials="HS256", body=SMALL),
+        Load(path=ROUTED, script="routes", credentials="HS256", body=SMALL),
         mark=0.50,
         second=("haproxy", 0.60),
         peers=RIVALS,

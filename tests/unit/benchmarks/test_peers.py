@@ -147,6 +147,11 @@ def test_peers_do_what_is_measured(peer: str, name: str) -> None:
             measure.checked(rig, peer, workload, {0}, behind).stop()
 
 
+def test_good_requests_are_on_a_route() -> None:
+    assert table.ROUTED.startswith(f"{table.route_prefix(0)}/")
+    assert [workload.name for workload in table.WORKLOADS if workload.setup.routes and workload.load.path != table.ROUTED] == []
+
+
 def test_metrics_are_added_up_over_series() -> None:
     text = '# TYPE a_total counter\na_total{x="1"} 2\na_total{x="2",y="}"} 3\na_total_more 7\nba_total 9\nb_total 4\nb_total_created 5\n'
     assert (probes.scraped(text, "a_total"), probes.scraped(text, "b_total"), probes.scraped(text, "c_total")) == (5, 4, 0)

@@ -278,6 +278,7 @@ def monotonic_us() -> int:
     return time.monotonic_ns() // 1000
 
 
+@pytest.mark.speed
 def test_processes_on_a_real_clock_admit_the_rate() -> None:
     """All of it, but for what comes back while nobody asks: at most a twentieth of a second at the end."""
     found, rate, burst = limits(), 20_000, 20_000

@@ -435,6 +435,7 @@ def test_logout_without_a_provider(browser: Callable[..., Browser], provider: Pr
     assert (user.get("/oauth2/logout").one("Location"), user.cookies) == ("/", {})
 
 
+@pytest.mark.speed  # curl has ten seconds
 def test_curl_goes_the_whole_way(rig: Make, origin: Origin, provider: Provider, tmp_path: Path) -> None:
     made: Rig = rig(behind(origin, policy(provider, cookie="secure: false")))
     command = ["curl", "-sSL", "--max-time", "10", "-b", "", "-c", str(tmp_path / "jar"), "-H", "Accept: text/html", f"http://127.0.0.1:{made.port}/page"]

@@ -63,7 +63,7 @@ class StepBuilder:
         self.folders = [base / folder for folder in config.modules]
         self.found: dict[str, Policy] = {}
         self.sources: list[tuple[Source, Callable[[bytes], None]]] = []
-        self.store = base / config.store.file if config.store else None
+        self.store = base / config.store.file if config.store and config.store.file else None
         self.made: dict[str, Any] = {}
         self.authenticates = any(self._kind(each) == "authentication" for each in written_policies(config))
 

@@ -1,0 +1,124 @@
+"""What a Redis does by itself, in one step, for one key: Lua (Redis 5 or later, Valkey). docs/redis.md has the bounds and why they hold.
+
+The clock is Redis's own (TIME), so that those of the nodes do not matter. Times are whole microseconds: a double holds them exactly. Each script
+touches one key, and each key dies when it says no more than its absence would.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha1
+
+from msgspec import Struct
+
+_NOW = """
+local at = redis.call('TIME')
+local now = at[1] * 1000000 + at[2]
+local function whole(number) return string.format('%.0f', number) end
+"""
+
+# A rate is a token bucket as GCRA: the key holds the instant at which all that was granted is paid for. Costs are rounded up, and all limits are
+# reckoned with the same costs, so that nothing beyond `burst` fits. An instant further ahead than a full bucket comes from a clock that was put back.
+_COST = """
+local units, us, burst = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local function cost(number) return math.ceil(number * us / units) end
+local full = cost(burst)
+local paid = math.min(math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now), now + full)
+local function keep(instant) redis.call('SET', KEYS[1], whole(instant), 'PX', whole(math.ceil((instant - now) / 1000) + 1)) end
+"""
+
+_TAKE_RATE = f"""{_NOW}{_COST}
+local wanted, lease = math.min(tonumber(ARGV[1]), burst), tonumber(ARGV[5])
+local free = now + full - paid
+local granted = math.max(0, math.min(wanted, math.floor(free * units / us)))
+if granted > 0 and cost(granted) > free then granted = granted - 1 end
+if granted > 0 then
+  keep(paid + cost(granted))
+  free = free - cost(granted)
+end
+local left = math.min(burst, math.floor(free * units / us))
+-- Whoever got nothing comes back when what it wants fits, but soon enough that the bucket does not run over meanwhile.
+local wait = math.max(cost(1) - free, math.min(cost(wanted) - free, lease / 10, full / 2))
+return {{granted, left, granted > 0 and lease or math.ceil(wait), now + cost(granted)}}
+"""
+
+# What a grant owes lessens with time, whether it is spent or not: beyond that nothing may come back, or a bucket would hold more than `burst`.
+_BACK_RATE = f"""{_NOW}{_COST}
+local back, owes = math.floor(tonumber(ARGV[1]) * us / units), tonumber(ARGV[5]) - now
+local credit = math.min(back, owes, paid - now)
+if credit > 0 then keep(paid - credit) end
+return credit
+"""
+
+# A calendar quota is a hash: `used` units, and `over`, when the last lease ends. Begin and end of the period come from the node, which knows
+# calendars; a node whose idea of the time lies outside of it is told the time and asks again.
+_TAKE_CALENDAR = f"""{_NOW}
+local wanted, limit, begins, ends, lease = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+if now < begins or now >= ends then return {{-1, 0, 0, now}} end
+local kept = redis.call('HMGET', KEYS[1], 'used', 'over')
+local used, over = tonumber(kept[1] or 0), tonumber(kept[2] or 0)
+local granted = math.max(0, math.min(wanted, limit - used))
+local life = math.min(lease, ends - now)
+if granted > 0 then
+  redis.call('HSET', KEYS[1], 'used', whole(used + granted), 'over', whole(math.max(over, now + life)))
+  redis.call('PEXPIRE', KEYS[1], whole(math.ceil((ends - now) / 1000) + 1))
+elseif now < over then
+  life = math.min(life, over - now)  -- a lease that runs may give units back
+else
+  life = ends - now
+end
+return {{granted, math.max(0, limit - used - granted), life, now}}
+"""
+
+# A rolling quota is a hash of slices of time: units are counted in the slice in which their lease ends, so that they were spent in it or before.
+# A slice counts as long as any instant of it lies in the window.
+_TAKE_ROLLING = f"""{_NOW}
+local wanted, limit, us, slice, lease = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local first = math.floor((now - us) / slice)
+local kept = redis.call('HGETALL', KEYS[1])
+local used, over, oldest = 0, 0, nil
+for index = 1, #kept, 2 do
+  local units, place = tonumber(kept[index + 1]), tonumber(kept[index])
+  if not place then
+    over = units
+  elseif place < first or units == 0 then
+    redis.call('HDEL', KEYS[1], kept[index])
+  else
+    used = used + units
+    oldest = math.min(oldest or place, place)
+  end
+end
+local granted = math.max(0, math.min(wanted, limit - used))
+local place, life = math.floor((now + lease) / slice), lease
+if granted > 0 then
+  redis.call('HINCRBY', KEYS[1], whole(place), whole(granted))
+  redis.call('HSET', KEYS[1], 'over', whole(math.max(over, now + lease)))
+  redis.call('PEXPIRE', KEYS[1], whole(math.ceil(((place + 1) * slice + us - now) / 1000) + 1))
+else
+  life = (oldest or first) * slice + slice + us - now
+  if now < over then life = math.min(life, over - now) end
+end
+return {{granted, math.max(0, limit - used - granted), math.max(life, 1000), granted > 0 and place or now}}
+"""
+
+_BACK_QUOTA = """
+local used = tonumber(redis.call('HGET', KEYS[1], ARGV[2]) or 0)
+local back = math.min(used, tonumber(ARGV[1]))
+if back > 0 then redis.call('HINCRBY', KEYS[1], ARGV[2], string.format('%.0f', -back)) end
+return back
+"""
+
+
+class Script(Struct, frozen=True):
+    """A script and the name that Redis knows it by."""
+
+    text: str
+    sha: str
+
+
+def _script(text: str) -> Script:
+    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+TAKE_RATE, BACK_RATE = _script(_TAKE_RATE), _script(_BACK_RATE)  # wanted, units, us, burst, lease · back, units, us, burst, period
+TAKE_CALENDAR, TAKE_ROLLING = _script(_TAKE_CALENDAR), _script(_TAKE_ROLLING)  # wanted, limit, begin, end, lease · wanted, limit, us, slice, lease
+BACK_QUOTA = _script(_BACK_QUOTA)  # back, field

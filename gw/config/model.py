@@ -294,8 +294,8 @@ class Redis(Struct, forbid_unknown_fields=True, frozen=True):
         str,
         Meta(description="`redis://host:port`, `rediss://host:port` (TLS) or `unix:///path`; `user:password@` before the host, `/3` behind it for database 3."),
     ]
-    password: Annotated[str | None, Meta(min_length=1, description="Instead of one in `url`, as it is: `${ENV}` or `file:`.")] = None
-    database: Annotated[int | None, Meta(ge=0, le=16383, description="Number of the database; unset means what `url` says, or 0.")] = None
+    password: Annotated[Annotated[str, Meta(min_length=1)] | None, Meta(description="Instead of one in `url`, as it is: `${ENV}` or `file:`.")] = None
+    database: Annotated[Annotated[int, Meta(ge=0, le=16383)] | None, Meta(description="Number of the database; unset means what `url` says, or 0.")] = None
     tls: Annotated[RedisTls | None, Meta(description="How `rediss://` is verified; unset means by the system's authorities.")] = None
     prefix: Annotated[str, Meta(min_length=1, description="Begins the names of all keys. Nodes of one prefix count together.")] = "gw"
     timeout: Annotated[Duration, Bounds(0.005, 5), Meta(description="Longest wait for an answer, connecting included.")] = Duration(0.25)
@@ -311,7 +311,7 @@ class Redis(Struct, forbid_unknown_fields=True, frozen=True):
 class Store(Struct, forbid_unknown_fields=True, frozen=True):
     """Where gw keeps what is made at run time: keys, usage of quotas."""
 
-    file: Annotated[str | None, Meta(min_length=1, description="SQLite file; relative to the config file. null = none.")] = "gw.db"
+    file: Annotated[Annotated[str, Meta(min_length=1)] | None, Meta(description="SQLite file; relative to the config file. null = none.")] = "gw.db"
     redis: Annotated[Redis | None, Meta(description="Counts limits that are `shared` by several nodes.")] = None
 
 

@@ -9,6 +9,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from redis.asyncio.connection import Connection, ConnectionPool, UnixDomainSocke
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoScriptError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gw.config.model import Redis
@@ -38,6 +40,7 @@ SPREAD = (0.5, 1.0)  # part of a pause, so that nodes do not return all at once
 ROUNDS = 3  # of asking again because the period is another than we thought; a second one that is late has met midnight twice
 WORDS_MAX = 200  # characters of what a Redis says
 MICRO = 1_000_000
+AHEAD = 10**16  # microseconds; a grant of a rate is known by its instant, and how far ahead of that it was paid for
 
 
 class _Call(Struct, frozen=True):
@@ -46,7 +49,6 @@ class _Call(Struct, frozen=True):
     script: Script
     key: str
     arguments: tuple[int | str, ...]
-    period: int = 0  # begin of a calendar period in Unix seconds
 
 
 class RedisLedger:
@@ -61,7 +63,7 @@ class RedisLedger:
         self._where = str(address)
         self._prefix = settings.prefix
         self._timeout = float(settings.timeout)
-        self._client = Client(connection_pool=_pool(settings, address, base), protocol=2)
+        self._client = Client.from_pool(_pool(settings, address, base))
         self._clock = clock
         self._ahead = 0.0  # seconds that Redis's clock is ahead of ours, as far as known
         self._failures = 0
@@ -80,7 +82,7 @@ class RedisLedger:
                 break
             calls = [self._taking(asks[place], round(lease * MICRO)) for place in places]
             for place, call, answer in zip(places, calls, await self._ask(calls), strict=True):
-                self._learn(call, answer)
+                self._ahead = answer[3] / MICRO - self._clock()
                 if answer[0] >= 0:
                     grants[place] = _grant(call, answer)
         return [grants.get(place) or Grant(0, 0, PAUSE_MIN) for place in range(len(asks))]
@@ -102,12 +104,12 @@ class RedisLedger:
         if meter.calendar is None:
             return _Call(TAKE_ROLLING, self._key(ask), (ask.units, meter.units, meter.us, _slice(meter), max(1, min(lease, meter.us // LIVES))))
         begin, end = period_of(meter.calendar, meter.zone, self._clock() + self._ahead)
-        return _Call(TAKE_CALENDAR, f"{self._key(ask)}:{begin}", (ask.units, meter.units, begin * MICRO, end * MICRO, lease), begin)
+        return _Call(TAKE_CALENDAR, f"{self._key(ask)}:{begin}", (ask.units, meter.units, begin * MICRO, end * MICRO, lease))
 
     def _giving(self, rest: Rest) -> _Call:
         meter = rest.meter
         if meter.burst:
-            return _Call(BACK_RATE, self._key(rest), (rest.units, meter.units, meter.us, meter.burst, rest.period))
+            return _Call(BACK_RATE, self._key(rest), (rest.units, meter.units, meter.us, meter.burst, *divmod(rest.period, AHEAD)))
         if meter.calendar is None:
             return _Call(BACK_QUOTA, self._key(rest), (rest.units, rest.period))
         return _Call(BACK_QUOTA, f"{self._key(rest)}:{rest.period}", (rest.units, "used"))
@@ -117,10 +119,6 @@ class RedisLedger:
         meter = counted.meter
         named = msgspec.msgpack.encode((meter if meter.burst else replace(meter, units=0), counted.key))
         return f"{self._prefix}:{'rate' if meter.burst else 'quota'}:{hashlib.sha256(named).hexdigest()[:32]}"
-
-    def _learn(self, call: _Call, answer: Sequence[int]) -> None:
-        if call.script is TAKE_CALENDAR:
-            self._ahead = answer[3] / MICRO - self._clock()
 
     # How it is asked
 
@@ -132,11 +130,17 @@ class RedisLedger:
             raise GatewayError(f"store {self._where}: {self._reason}")
         try:
             async with asyncio.timeout(self._timeout):
-                answers = await self._answers(calls)
+                answers = await self._twice(calls)
         except (RedisError, OSError, TimeoutError) as error:
             raise self._failed(error) from None
         self._failures = 0
         return answers
+
+    async def _twice(self, calls: list[_Call]) -> list[Any]:
+        """Redis may have closed a connection that was idle; what is granted by the first try is lost then."""
+        with suppress(RedisConnectionError):
+            return await self._answers(calls)
+        return await self._answers(calls)
 
     async def _answers(self, calls: list[_Call]) -> list[Any]:
         answers = await self._sent(calls, whole=False)
@@ -167,8 +171,8 @@ class RedisLedger:
 
 
 def _grant(call: _Call, answer: Sequence[int]) -> Grant:
-    units, left, life, period = answer
-    return Grant(units, left, life / MICRO, call.period or period)
+    units, left, life, now, period = answer
+    return Grant(units, left, life / MICRO, now * AHEAD + period if call.script is TAKE_RATE else period)
 
 
 def _slice(meter: Meter) -> int:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import combinations_with_replacement
 
 Spent = list[tuple[int, int]]  # (microseconds, units), in any order
 
 
 def most_over_rate(spent: Spent, units: int, us: int, burst: int, lease: int) -> Fraction:
     """By how many units the busiest span is over burst + rate * (span + lease); at most 0 where the promise is kept."""
-    rate = Fraction(units, us)
-    spans = combinations_with_replacement(sorted({at for at, _ in spent}), 2)
-    return max((between(spent, begin, end) - burst - rate * (end - begin + lease) for begin, end in spans), default=Fraction(0))
+    ordered, most = sorted(spent), Fraction(0)
+    for place, (begin, _) in enumerate(ordered):
+        total = 0
+        for end, more in ordered[place:]:
+            total += more
+            most = max(most, Fraction((total - burst) * us - units * (end - begin + lease), us))
+    return most
 
 
 def most_in_window(spent: Spent, us: int) -> int:

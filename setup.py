@@ -22,7 +22,7 @@ MODES = {  # compiler arguments, linker arguments, Cython directives
     "asan": (["-O1", "-g", "-DGW_DEBUG", "-fno-omit-frame-pointer", SANITIZE], [SANITIZE], {}),
 }
 # Compare-and-swap of 16 bytes: x86-64 has it since 2006, but compilers do not use it unasked.
-COMPILE = {"bucket": ["-mcx16"] if platform.machine() == "x86_64" else []}
+COMPILE = dict.fromkeys(("bucket", "lease"), ["-mcx16"] if platform.machine() == "x86_64" else [])
 LIBRARIES = {
     "jwt_step": ["crypto"],
     "api_keys": ["crypto"],

@@ -134,6 +134,7 @@ REASONS: tuple[Reason, ...] = (
     Reason("cross-origin", 403, "The request comes from another origin", "http_request_denied"),
     Reason("limits-full", 503, "The table of limits is full", "proxy_internal_error"),
     Reason("decision-unavailable", 503, "What decides about this request cannot be asked", "proxy_internal_error"),
+    Reason("limits-away", 503, "What counts this limit cannot be asked", "proxy_internal_error"),
 )
 
 REASON_INDEX: dict[str, int] = {reason.name: index for index, reason in enumerate(REASONS)}

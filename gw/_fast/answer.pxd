@@ -68,6 +68,7 @@ cdef enum:                      # the closed list of gw/errors.py, in its order;
     R_CROSS_ORIGIN
     R_LIMITS_FULL
     R_DECISION_UNAVAILABLE
+    R_LIMITS_AWAY
     R_COUNT
 
 

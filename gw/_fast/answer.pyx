@@ -43,7 +43,7 @@ def _check_order(names):
     """Spot checks that an inserted reason would break: first, last, and one of each group."""
     for index, name in ((R_BAD_REQUEST, "bad-request"), (R_BODY_TIMEOUT, "body-timeout"), (R_NO_ROUTE, "no-route"), (R_DENIED, "denied"), (R_NO_ENDPOINT, "no-endpoint"),
                         (R_ORIGIN_TIMEOUT, "origin-timeout"), (R_ORIGIN_BODY_MALFORMED, "origin-body-malformed"), (R_HOOK_FAILED, "hook-failed"), (R_INTERNAL, "internal"),
-                        (R_CLIENT_IDLE, "client-idle"), (R_NO_CREDENTIAL, "no-credential"), (R_DECISION_UNAVAILABLE, "decision-unavailable")):
+                        (R_CLIENT_IDLE, "client-idle"), (R_NO_CREDENTIAL, "no-credential"), (R_LIMITS_AWAY, "limits-away")):
         if names[index - 1] != name:
             raise AssertionError(f"reason {index} is {names[index - 1]} in gw.errors and {name} in the data plane")
 

@@ -1,9 +1,10 @@
 """Rate limits and numbers in flight, exact across workers: cells in the shared segment, changed by 16-byte compare-and-swap.
 
-A cell is (tag, value). The tag is 63 bits of a keyed hash and a bit that says what the value is:
+A cell is (tag, value). The tag is 61 bits of a keyed hash and three that say what the value is (cell.pxd has what all kinds share):
 - of a rate (GCRA): the theoretical arrival time (TAT), when the bucket will be full again, in ticks. To take is to move it on by cost * interval; that
   is refused when it would come to lie further ahead of now than a whole bucket. Every take that passes is one swap from the state it was judged by.
 - of a number in flight: when it last changed, in ticks, with the number in the low 24 bits.
+- of a lease or a tally: how long it is good, in ticks, with what is left in the low bits (gw._fast.lease).
 
 A rate whose TAT has passed is a full bucket, nothing in flight is nothing: both are as good as no cell, so GRACE (a second) after that any other key may
 have it, and nothing has to sweep. GRACE covers that clocks differ: now_us must be CLOCK_MONOTONIC not older than GRACE / 2. Then for every key and all of its takes
@@ -17,6 +18,8 @@ one. A claim is (tag, turn | index of the cell), and (0, turn) when it is settle
    there was no cell of this tag and the empty one is still empty.
 3. To settle: read the cell; if it is empty and the claim is still the same one, swap (0, v) for (tag, fresh); then close the claim. A claim is closed
    only after its cell was seen filled. Who comes late with a swap fails: the value of an empty cell is larger each time, so that (0, v) is never there again.
+   For that, whoever writes a cell writes a value above any that it was emptied with: those lie GRACE before the now of who emptied it, so that every time
+   which is not before the now of its writer lies above them.
 
 Who is killed between these steps leaves nothing behind but a claim that the next one settles.
 """
@@ -57,6 +60,9 @@ cdef struct InflightOut:        # not set where LIMIT_FULL is answered
     uint32_t cell               # for inflight_leave; set by a pass
     uint32_t count              # in flight, this one included if it passed
 
+
+# The cell of this tag, claimed if there is none, in the set that `bits` choose; NULL when all are in use. now: ticks.
+cdef LimitCell* cell_of(LimitTable* table, uint64_t bits, uint64_t tag, int64_t now) noexcept nogil
 
 # `rate` units every per_us microseconds, at most `burst` at once. ValueError where that cannot be kept.
 cdef int window_init(Window* window, int64_t rate, int64_t per_us, int64_t burst, Hash seed) except -1

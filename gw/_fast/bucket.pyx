@@ -5,89 +5,28 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int32_t
 from posix.unistd cimport usleep
 
+from gw._fast.cell cimport (
+    COUNT_MASK, GRACE, IN_FLIGHT, KINDS, TALLY, TALLY_MASK, TICK_BITS, find, first_of, in_use, read, see_tag, see_value, set_of, swap, tag_of, ticks, whole_us,
+)
 from gw._fast.hash cimport hash_key
 from gw._fast.shm cimport SET_CELLS, LimitSet, atomic_add_u64, atomic_load_u64, atomic_store_u64
 
 cdef extern from *:
     """
-    /* GCC and clang compile these to cmpxchg16b (-mcx16, setup.py) or to ldaxp/stlxp and casp, and all of them are full barriers. */
-    typedef unsigned __int128 __attribute__((may_alias)) gw_pair;
-    static inline gw_pair gw_pair_of(uint64_t tag, int64_t value) { return (gw_pair)(uint64_t)value << 64 | tag; }
-    static inline int gw_swap(void* cell, uint64_t tag, int64_t value, uint64_t new_tag, int64_t new_value) {
-        return __sync_bool_compare_and_swap((gw_pair*)cell, gw_pair_of(tag, value), gw_pair_of(new_tag, new_value));
-    }
-    static inline void gw_read(void* cell, uint64_t* tag, int64_t* value) {
-        gw_pair seen = __sync_val_compare_and_swap((gw_pair*)cell, 0, 0);
-        *tag = (uint64_t)seen;
-        *value = (int64_t)(seen >> 64);
-    }
-    #define GW_TICK_BITS 12
-    #define GW_GRACE (1000000ll << GW_TICK_BITS)
-    #define GW_TIME_MAX_US (1ll << 50)
     #define GW_REFILL_MAX_US (366ll * 86400000000ll)
-    #define GW_COUNT_MASK ((1ll << 24) - 1)
     #define GW_UNDER_WAY (1ull << 32)
     #define GW_OPERATION (1ull << 33)
-    static inline uint64_t gw_see_u64(const uint64_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
-    static inline int64_t gw_see_i64(const int64_t* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
     """
-    bint swap "gw_swap"(LimitCell* cell, uint64_t tag, int64_t value, uint64_t new_tag, int64_t new_value) noexcept nogil
-    void read "gw_read"(LimitCell* cell, uint64_t* tag, int64_t* value) noexcept nogil      # both words at one moment
-    uint64_t see_tag "gw_see_u64"(const uint64_t* p) noexcept nogil                         # one of them, before those that are read after it
-    int64_t see_value "gw_see_i64"(const int64_t* p) noexcept nogil
-    const int TICK_BITS "GW_TICK_BITS"                  # a microsecond has 2 ** 12 ticks, so that 63 bits hold 71 years
-    const int64_t GRACE "GW_GRACE"                      # ticks
-    const int64_t TIME_MAX_US "GW_TIME_MAX_US"
     const int64_t REFILL_MAX_US "GW_REFILL_MAX_US"
-    const int64_t COUNT_MASK "GW_COUNT_MASK"
     # A share: what is in flight, a bit while an operation is under way, and above it the number of operations.
     const uint64_t UNDER_WAY "GW_UNDER_WAY"
     const uint64_t OPERATION "GW_OPERATION"
 
 cdef enum:
-    IN_FLIGHT = 1                       # bit of a tag: the value ends in a number in flight
     TURN_BITS = 8                       # bits of a claim's value below the turn: 1 + index of the cell
     ATTEMPTS = 1000                     # to see a number in flight while nobody changes it
     PAUSE_US = 50                       # between them, so that a worker which does can go on
     WINDOWS_MAX = 16                    # of one call from Python
-
-
-cdef inline int64_t ticks(int64_t now_us) noexcept nogil:
-    # Starts at GRACE, so that a fresh cell lies in the past at time 0 too.
-    return (min(max(now_us, 0), TIME_MAX_US) << TICK_BITS) + GRACE
-
-
-cdef inline int64_t whole_us(int64_t n) noexcept nogil:
-    return (n + (1 << TICK_BITS) - 1) >> TICK_BITS
-
-
-cdef inline bint in_use(uint64_t tag, int64_t value, int64_t now) noexcept nogil:
-    return tag != 0 and (value > now - GRACE or (tag & IN_FLIGHT and value & COUNT_MASK))
-
-
-cdef inline uint64_t tag_of(uint64_t bits, uint64_t kind) noexcept nogil:
-    cdef uint64_t tag = bits & ~<uint64_t>IN_FLIGHT | kind
-    return tag if tag > 1 else tag | 2
-
-
-cdef inline LimitSet* set_of(LimitTable* table, uint64_t bits) noexcept nogil:
-    return table.sets + (bits & (table.n_sets - 1))
-
-
-cdef inline uint32_t first_of(uint64_t bits) noexcept nogil:
-    # Where to begin in a set: most keys are found at the first look.
-    return <uint32_t>(((bits >> 32) * SET_CELLS) >> 32)
-
-
-cdef inline LimitCell* find(LimitSet* cells, uint64_t tag, uint32_t first) noexcept nogil:
-    cdef uint32_t i
-    for i in range(first, SET_CELLS):
-        if atomic_load_u64(&cells.cells[i].tag) == tag:
-            return &cells.cells[i]
-    for i in range(first):
-        if atomic_load_u64(&cells.cells[i].tag) == tag:
-            return &cells.cells[i]
-    return NULL
 
 
 cdef int32_t empty_cell(LimitSet* cells, uint32_t first, int64_t now) noexcept nogil:
@@ -111,9 +50,10 @@ cdef int32_t empty_cell(LimitSet* cells, uint32_t first, int64_t now) noexcept n
 
 
 cdef int64_t fresh(uint64_t tag, int64_t empty, int64_t now) noexcept nogil:
-    # A full bucket, or nothing in flight, that stays half of GRACE in the hands of its key even if that does not use it.
+    # A full bucket, or nothing in flight, granted or left, that stays half of GRACE in the hands of its key even if that does not use it.
     cdef int64_t value = max(empty + 1, now - GRACE // 2)
-    return (value + COUNT_MASK) & ~COUNT_MASK if tag & IN_FLIGHT else value
+    cdef int64_t mask = TALLY_MASK if tag & TALLY else COUNT_MASK if tag & KINDS else 0
+    return (value + mask) & ~mask
 
 
 cdef void settle(LimitTable* table, LimitSet* cells, uint64_t tag, int64_t turn, int64_t now) noexcept nogil:
@@ -154,7 +94,7 @@ cdef LimitCell* claim(LimitTable* table, LimitSet* cells, uint64_t tag, uint32_t
             settle(table, cells, tag, next_turn, now)
 
 
-cdef inline LimitCell* cell_of(LimitTable* table, uint64_t bits, uint64_t tag, int64_t now) noexcept nogil:
+cdef LimitCell* cell_of(LimitTable* table, uint64_t bits, uint64_t tag, int64_t now) noexcept nogil:
     cdef LimitSet* cells = set_of(table, bits)
     cdef LimitCell* cell = find(cells, tag, first_of(bits))
     return cell if cell != NULL else claim(table, cells, tag, first_of(bits), now)

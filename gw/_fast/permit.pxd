@@ -2,11 +2,7 @@
 from libc.stdint cimport uint32_t
 
 from gw._fast.cidr cimport Ranges
-
-
-cdef struct Word:
-    const char* text            # owner: `held` of the step
-    uint32_t len
+from gw._fast.words cimport Word
 
 
 cdef struct Words:

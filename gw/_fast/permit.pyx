@@ -2,37 +2,24 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memchr, memcmp
+from libc.string cimport memcmp
 
 from gw._fast.answer cimport R_ADDRESS_DENIED, R_NO_CREDENTIAL, R_NOT_PERMITTED, R_SCOPE_MISSING
 from gw._fast.cidr cimport AddressSet, address_bytes, address_of, ranges_hold
 from gw._fast.forward cimport client_address
 from gw._fast.plane cimport STEP_NEXT, Exchange, Identity
 from gw._fast.step cimport Step, step_refuses
+from gw._fast.words cimport Word, lists
 
 cdef bytes CHALLENGE = b"WWW-Authenticate: Bearer\r\n"      # RFC 9110 section 15.5.2: a 401 has one
 cdef const char* challenge = PyBytes_AS_STRING(CHALLENGE)
 cdef uint32_t challenge_len = len(CHALLENGE)
 
 
-cdef bint _lists(const char* listed, uint32_t n, char separator, const Word* word) noexcept nogil:
-    """Whether the word is a whole member of the list."""
-    cdef const char* end = listed + n
-    cdef const char* stop
-    while listed < end:
-        stop = <const char*>memchr(listed, separator, end - listed)
-        if stop == NULL:
-            stop = end
-        if <uint32_t>(stop - listed) == word.len and memcmp(listed, word.text, word.len) == 0:
-            return True
-        listed = stop + 1
-    return False
-
-
 cdef bint _lists_any(const char* listed, uint32_t n, char separator, const Words* words) noexcept nogil:
     cdef uint32_t i
     for i in range(words.n):
-        if _lists(listed, n, separator, &words.items[i]):
+        if lists(listed, n, separator, &words.items[i]):
             return True
     return False
 
@@ -40,7 +27,7 @@ cdef bint _lists_any(const char* listed, uint32_t n, char separator, const Words
 cdef bint _lists_all(const char* listed, uint32_t n, char separator, const Words* words) noexcept nogil:
     cdef uint32_t i
     for i in range(words.n):
-        if not _lists(listed, n, separator, &words.items[i]):
+        if not lists(listed, n, separator, &words.items[i]):
             return False
     return True
 

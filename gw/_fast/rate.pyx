@@ -1,34 +1,19 @@
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING
 
 from gw._fast.answer cimport R_RATE_LIMITED
 from gw._fast.bucket cimport LIMIT_FULL, LIMIT_PASS, limit_take, limit_take_all, window_init
-from gw._fast.forward cimport edit_push, text_room
 from gw._fast.hash cimport Hash
-from gw._fast.limit cimport SEEN_REFUSED, limit_full, limit_key, limit_refuses, whole_seconds
-from gw._fast.out cimport Out, out_init, put, put_number
-from gw._fast.plane cimport EDIT_ADD, STEP_NEXT, STEP_PARK, Exchange
+from gw._fast.limit cimport SEEN_REFUSED, limit_full, limit_key, limit_refuses, limit_tells, whole_seconds
+from gw._fast.plane cimport STEP_NEXT, STEP_PARK, Exchange
 from gw._fast.shm cimport Segment
-
-cdef enum: FIGURES_MAX = 48     # bytes of two numbers and what stands between them
 
 
 cdef void tell_client(Rates* rates, Exchange* x) noexcept nogil:
-    """draft-ietf-httpapi-ratelimit-headers-10: fields are lists, so that those of other limits and of the origin stay beside ours."""
-    cdef char* room = text_room(x, rates.field_max)
-    cdef Out out
     cdef uint32_t i
-    if room == NULL:
-        return
-    out_init(&out, room, rates.field_max)
     for i in range(rates.n):
-        put(&out, rates.labels[i].text, rates.labels[i].len)
-        put_number(&out, rates.outs[i].remaining)
-        put(&out, b";t=", 3)
-        put_number(&out, whole_seconds(rates.outs[i].reset_us))
-    x.arena_used -= <uint32_t>(out.end - out.p)
-    edit_push(&x.client_edits, EDIT_ADD, b"RateLimit-Policy", 16, rates.policy, rates.policy_len)
-    edit_push(&x.client_edits, EDIT_ADD, b"RateLimit", 9, room, <uint32_t>(out.p - room))
+        rates.telling.figures[i].remaining = rates.outs[i].remaining
+        rates.telling.figures[i].reset_us = rates.outs[i].reset_us
+    limit_tells(&rates.telling, x)
 
 
 cdef int64_t longest_wait(const Rates* rates) noexcept nogil:
@@ -83,27 +68,15 @@ cdef int throttle(void* self, Exchange* x) noexcept nogil:
 @cython.final
 cdef class RateStep(LimitStep):
     def __init__(self, name: str, Segment segment not None, by: list, *, identity: bytes, missing: str, closed: bool, dry: bool, windows: list, cost: int, tells: bool) -> None:
-        cdef bytes text
         cdef uint32_t i
         LimitStep.__init__(self, name, segment, by)
         self._count(&self.rates.limit, identity, missing, closed, dry)
-        if not 1 <= len(windows) <= WINDOWS_MAX:
-            raise ValueError(f"from 1 to {WINDOWS_MAX} windows at once, not {len(windows)}")
+        self._labels(&self.rates.telling, [(label, burst, max(1, whole_seconds(per_us * burst // rate))) for label, rate, per_us, burst in windows])
         self.rates.n = len(windows)
         self.rates.cost = cost
         self.rates.tells = tells
-        self.held = []
-        for i, (label, rate, per_us, burst) in enumerate(windows):
+        for i, (_label, rate, per_us, burst) in enumerate(windows):
             window_init(&self.rates.windows[i], rate, per_us, burst, self.rates.limit.seed)
-            text = f'{", " if i else ""}"{label}";r='.encode()
-            self.held.append(text)
-            self.rates.labels[i].text = PyBytes_AS_STRING(text)
-            self.rates.labels[i].len = <uint32_t>len(text)
-            self.rates.field_max += <uint32_t>len(text) + FIGURES_MAX
-        text = ", ".join([f'"{label}";q={burst};w={max(1, whole_seconds(per_us * burst // rate))}' for label, rate, per_us, burst in windows]).encode()
-        self.held.append(text)
-        self.rates.policy = PyBytes_AS_STRING(text)
-        self.rates.policy_len = <uint32_t>len(text)
         self.request.run = limit_rate
         self.request.self = &self.rates
 

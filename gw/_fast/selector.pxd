@@ -35,6 +35,10 @@ cdef struct SelectorPart:
 cdef bint selector_key(const SelectorPart* parts, uint32_t n, Exchange* x, Hash seed, Hash* key) noexcept nogil
 
 
+# The key as text, for ledgers and people: values percent-encoded, `-` for one that is missing, a space between them. Different keys have different texts.
+cdef str selector_text(const SelectorPart* parts, uint32_t n, Exchange* x)
+
+
 cdef class Selector:
     cdef SelectorPart parts[8]
     cdef uint32_t n

@@ -1,5 +1,10 @@
 cimport cython
+from hashlib import blake2b
+from ipaddress import ip_address
+from urllib.parse import quote
+
 from cpython.bytes cimport PyBytes_AS_STRING
+from libc.stdint cimport int32_t
 from libc.string cimport memchr, memcmp, memcpy
 
 from gw._fast.claims cimport JSON_NUMBER, JSON_OBJECT, JSON_STRING, json_find
@@ -17,6 +22,10 @@ cdef extern from "arpa/inet.h" nogil:
 
 cdef enum:
     VALUE_MAX = 2048            # bytes of a query value; a longer one is missing
+    TEXT_MAX = 256              # characters of a key as text
+
+cdef bytes MISSING = b"-"
+cdef str SAFE = "/:@!$&'()*+,;=?"
 
 cdef const char* MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"      # IPv4 in IPv6 (RFC 4291 section 2.5.5.2)
 
@@ -38,29 +47,36 @@ cdef bint add(Hash* key, const void* text, size_t n) noexcept nogil:
     return True
 
 
-cdef bint add_prefix(Hash* key, uint8_t* address, uint32_t n, uint32_t bits) noexcept nogil:
+cdef uint32_t cut(uint8_t* address, uint32_t n, uint32_t bits) noexcept nogil:
     cdef uint32_t i
     for i in range(bits // 8, n):
         address[i] &= <uint8_t>(0xff00 >> bits % 8) if i == bits // 8 else 0
-    return add(key, address, n)
+    return n
 
 
-cdef bint add_client(Hash* key, const SelectorPart* part, Exchange* x) noexcept nogil:
+cdef uint32_t client_prefix(const SelectorPart* part, Exchange* x, uint8_t* address) noexcept nogil:
+    """Bytes of the client's address, 4 or 16, in `address`; 0 where it has none."""
     cdef char terminated[48]
-    cdef uint8_t address[16]
     cdef uint32_t n = 0
     cdef const char* text = client_address(x, &n)
     if n >= sizeof(terminated):
-        return False
+        return 0
     memcpy(terminated, text, n)
     terminated[n] = 0
     if inet_pton(AF_INET, terminated, address) == 1:
-        return add_prefix(key, address, 4, part.bits4)
+        return cut(address, 4, part.bits4)
     if inet_pton(AF_INET6, terminated, address) != 1:
-        return False
+        return 0
     if memcmp(address, MAPPED, 12) == 0:
-        return add_prefix(key, address + 12, 4, part.bits4)
-    return add_prefix(key, address, 16, part.bits6)
+        memcpy(address, address + 12, 4)
+        return cut(address, 4, part.bits4)
+    return cut(address, 16, part.bits6)
+
+
+cdef bint add_client(Hash* key, const SelectorPart* part, Exchange* x) noexcept nogil:
+    cdef uint8_t address[16]
+    cdef uint32_t n = client_prefix(part, x, address)
+    return n > 0 and add(key, address, n)
 
 
 cdef void find_header(Value* value, const SelectorPart* part, Exchange* x) noexcept nogil:
@@ -114,8 +130,8 @@ cdef void find_claim(Value* value, const SelectorPart* part, Exchange* x) noexce
         note(value, found.p, found.n)
 
 
-cdef bint add_query(Hash* key, const SelectorPart* part, const char* query, uint32_t n) noexcept nogil:
-    cdef char decoded[VALUE_MAX]
+cdef int32_t decode_parameter(const SelectorPart* part, const char* query, uint32_t n, char* decoded) noexcept nogil:
+    """Length of the value, -1 when it is missing."""
     cdef uint32_t at = 0, end, equals
     cdef Value value = Value(NULL, 0, 0)
     while at < n:
@@ -124,9 +140,35 @@ cdef bint add_query(Hash* key, const SelectorPart* part, const char* query, uint
         if query_equals(query + at, equals - at, part.name, part.name_len):
             note(&value, query + min(equals + 1, end), end - min(equals + 1, end))
         at = end + 1
-    if value.times != 1 or value.len > VALUE_MAX:
-        return False
-    return add(key, decoded, query_decode(value.text, value.len, decoded))
+    return -1 if value.times != 1 or value.len > VALUE_MAX else <int32_t>query_decode(value.text, value.len, decoded)
+
+
+cdef bint add_query(Hash* key, const SelectorPart* part, const char* query, uint32_t n) noexcept nogil:
+    cdef char decoded[VALUE_MAX]
+    cdef int32_t length = decode_parameter(part, query, n, decoded)
+    return length >= 0 and add(key, decoded, length)
+
+
+cdef void find_value(Value* value, const SelectorPart* part, Exchange* x) noexcept nogil:
+    """Of all kinds but addresses and query parameters."""
+    if part.kind == KEY_HEADER:
+        find_header(value, part, x)
+    elif part.kind == KEY_COOKIE:
+        find_cookie(value, part, x)
+    elif part.kind == KEY_ROUTE:
+        note(value, x.plan.name, x.plan.name_len)
+    elif part.kind == KEY_SERVICE and x.plan.service != NULL:
+        note(value, x.plan.service.name, x.plan.service.name_len)
+    elif part.kind == KEY_HOST and x.host_len:
+        note(value, x.host, x.host_len)
+    elif part.kind == KEY_PATH and x.path_len:
+        note(value, x.path, x.path_len)
+    elif part.kind == KEY_CONSUMER and x.identity.consumer != NULL:
+        note(value, x.identity.consumer.name, x.identity.consumer.name_len)
+    elif part.kind == KEY_CREDENTIAL and x.identity.credential_len:
+        note(value, x.identity.credential, x.identity.credential_len)
+    elif part.kind == KEY_CLAIM and x.identity.claims != NULL:
+        find_claim(value, part, x)
 
 
 cdef bint add_part(Hash* key, const SelectorPart* part, Exchange* x) noexcept nogil:
@@ -135,24 +177,7 @@ cdef bint add_part(Hash* key, const SelectorPart* part, Exchange* x) noexcept no
         return add_client(key, part, x)
     if part.kind == KEY_QUERY:
         return add_query(key, part, x.head.base + x.query.off, x.query.len)
-    if part.kind == KEY_HEADER:
-        find_header(&value, part, x)
-    elif part.kind == KEY_COOKIE:
-        find_cookie(&value, part, x)
-    elif part.kind == KEY_ROUTE:
-        note(&value, x.plan.name, x.plan.name_len)
-    elif part.kind == KEY_SERVICE and x.plan.service != NULL:
-        note(&value, x.plan.service.name, x.plan.service.name_len)
-    elif part.kind == KEY_HOST and x.host_len:
-        note(&value, x.host, x.host_len)
-    elif part.kind == KEY_PATH and x.path_len:
-        note(&value, x.path, x.path_len)
-    elif part.kind == KEY_CONSUMER and x.identity.consumer != NULL:
-        note(&value, x.identity.consumer.name, x.identity.consumer.name_len)
-    elif part.kind == KEY_CREDENTIAL and x.identity.credential_len:
-        note(&value, x.identity.credential, x.identity.credential_len)
-    elif part.kind == KEY_CLAIM and x.identity.claims != NULL:
-        find_claim(&value, part, x)
+    find_value(&value, part, x)
     return value.times == 1 and add(key, value.text, value.len)
 
 
@@ -169,6 +194,32 @@ cdef bint selector_key(const SelectorPart* parts, uint32_t n, Exchange* x, Hash 
 
 
 # Python
+
+cdef object value_of(const SelectorPart* part, Exchange* x):
+    """Bytes, None when it is missing."""
+    cdef Value value = Value(NULL, 0, 0)
+    cdef char decoded[VALUE_MAX]
+    cdef uint8_t address[16]
+    cdef int32_t n
+    if part.kind == KEY_IP:
+        n = client_prefix(part, x, address)
+        if n == 0:
+            return None
+        bits = part.bits4 if n == 4 else part.bits6
+        return (str(ip_address(address[:n])) + (f"/{bits}" if bits < 8 * n else "")).encode()
+    if part.kind == KEY_QUERY:
+        n = decode_parameter(part, x.head.base + x.query.off, x.query.len, decoded)
+        return None if n < 0 else decoded[:n]
+    find_value(&value, part, x)
+    return value.text[:value.len] if value.times == 1 else None
+
+
+cdef str selector_text(const SelectorPart* parts, uint32_t n, Exchange* x):
+    cdef uint32_t i
+    cdef list values = [value_of(parts + i, x) for i in range(n)]
+    text = " ".join(["-" if value is None else "%2D" if value == MISSING else quote(value, SAFE) for value in values])
+    return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX - 34]}..{blake2b(text.encode(), digest_size=16).hexdigest()}"
+
 
 ALONE = {"route": KEY_ROUTE, "service": KEY_SERVICE, "host": KEY_HOST, "path": KEY_PATH, "consumer": KEY_CONSUMER, "credential": KEY_CREDENTIAL}
 NAMED = {"header": KEY_HEADER, "cookie": KEY_COOKIE, "query": KEY_QUERY, "claim": KEY_CLAIM}

@@ -50,7 +50,8 @@ def explain(method: str, url: str, headers: list[str], named: Path | None, clien
 async def _asked(loaded: Loaded, method: str, url: str, fields: list[tuple[str, str]], client: str, *, online: bool) -> Decision:
     from gw.runtime import Engine
 
-    engine = Engine(*compiled(loaded))
+    store = loaded.config.store
+    engine = Engine(*compiled(loaded), loaded.base / store.file if store else None)
     try:
         for error in await engine.supply(remote=online):
             complain(str(error))

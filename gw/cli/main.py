@@ -187,6 +187,19 @@ def stop(
     raise typer.Exit(ask(config, drain))
 
 
+@app.command(rich_help_panel="A running gw")
+def usage(
+    quota: Annotated[str | None, typer.Option("--quota", metavar="NAME", help="Only this quota.", show_default=False)] = None,
+    key: Annotated[str | None, typer.Option("--key", "--consumer", metavar="KEY", help="Only this key: the name of a consumer, if the quota counts by that.", show_default=False)] = None,
+    config: ConfigOption = None,
+    as_json: Json = False,
+) -> None:
+    """Show what was used of quotas, whether gw runs or not."""
+    from gw.cli.usage import usage as show
+
+    show(quota, key, as_json, config)
+
+
 @keys.command("create")
 def keys_create(
     consumer: Annotated[str, typer.Argument(metavar="CONSUMER", help="Whose key it is: one of the config's consumers.")],

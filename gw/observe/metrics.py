@@ -148,6 +148,13 @@ METRICS: tuple[Kind, ...] = (
     Kind("gw_slots", "gauge", "Slots of the shared tables: `process.routes_max`, `process.endpoints_max`, and those for policies with Python hooks.", labels=("table",)),
     Kind("gw_limit_cells", "gauge", "Cells of `process.limit_cells`: `used` by a key that is not idle, or `free`.", labels=("state",)),
     Kind("gw_limit_full_total", "counter", "Times a limit found no cell for a key."),
+    Kind("gw_lease_grants_total", "counter", "Leases granted of limits that a ledger counts."),
+    Kind("gw_lease_units_total", "counter", "Units of these leases."),
+    Kind("gw_lease_returned_units_total", "counter", "Units of these that nobody spent."),
+    Kind("gw_lease_refusals_total", "counter", "Times that there was nothing for a key."),
+    Kind("gw_leases", "gauge", "Leases that have not ended."),
+    Kind("gw_ledger_failures_total", "counter", "Times that the ledger could not be asked."),
+    Kind("gw_ledger_away", "gauge", "1 while the ledger cannot be asked: limits go on as their `away` says."),
 )
 
 
@@ -161,6 +168,18 @@ class Resolved(Protocol):
 
     @property
     def addresses(self) -> tuple[str, ...]: ...
+
+
+class Lent(Protocol):
+    """What was granted of limits that a ledger counts."""
+
+    grants: int
+    units: int
+    returned: int
+    refusals: int
+    failures: int
+    leases: int
+    away: bool
 
 
 class Observed(Struct, frozen=True):
@@ -178,6 +197,7 @@ class Observed(Struct, frozen=True):
     reload_failures: int = 0
     error_log_dropped: int = 0
     memory: tuple[int, int] | None = None  # used, limit
+    lent: Lent | None = None  # None: no limit is counted by a ledger
 
 
 def render(observed: Observed, now: float | None = None) -> bytes:
@@ -333,6 +353,19 @@ class Exposition:
         self._add("gw_limit_cells", 'state="used"', used)
         self._add("gw_limit_cells", 'state="free"', self._seen.segment.limit_cells - used)
         self._add("gw_limit_full_total", "", limits.full)
+        self._lent()
+
+    def _lent(self) -> None:
+        lent, add = self._seen.lent, self._add
+        if lent is None:
+            return
+        add("gw_lease_grants_total", "", lent.grants)
+        add("gw_lease_units_total", "", lent.units)
+        add("gw_lease_returned_units_total", "", lent.returned)
+        add("gw_lease_refusals_total", "", lent.refusals)
+        add("gw_leases", "", lent.leases)
+        add("gw_ledger_failures_total", "", lent.failures)
+        add("gw_ledger_away", "", lent.away)
 
     def _figures(self, per: str, labels: str, figures: Mapping[str, Any]) -> None:
         for kind in FIGURES[per]:

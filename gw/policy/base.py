@@ -54,6 +54,7 @@ class Tools(Struct, frozen=True):
     sources: list[tuple[Source, Callable[[bytes], None]]] = []  # filled by `follow`
     params: Sequence[str] = ()  # names of the route's path parameters, in order
     store: Path | None = None  # the store's file, if there is one
+    shared: bool = False  # the store has a ledger that other nodes count in too
     made: dict[str, Any] = {}  # filled by `once`
 
     @property

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal, NamedTuple, Protocol
 
+import msgspec
 from msgspec import Meta
 
 from gw._fast.selector import Selector
 from gw._fast.shm import Segment
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Need, Tools
+from gw.store import Calendar, Meter, calendar_bounds
 
 PERIODS = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 RATE = re.compile(r"([1-9][0-9]{0,9})/([1-9][0-9]{0,5})?(ms|s|m|h|d)")
@@ -59,6 +63,26 @@ def whom(by: str | list[str], pointer: str) -> list[str]:
     return parts
 
 
+Away = Annotated[
+    Literal["local", "open", "closed"],
+    Meta(
+        description="What counts the limit cannot be asked: `local` counts on this node alone, and forgets that when the ledger is back; `open` lets all pass; "
+        "`closed` answers 503 `limits-away`."
+    ),
+]
+Leased = tuple[Meter, bytes, str, int, int, bool, Callable[[float], float] | None]  # as gw._fast.lease_step takes a window
+
+
+def leased(meter: Meter, label: str, seconds: int) -> Leased:
+    """A window that a ledger counts; clients are told that it fills in so many seconds, 0: not."""
+    end = partial(_end, meter.calendar, meter.zone) if meter.calendar else None
+    return meter, msgspec.json.encode(meter), label, meter.burst or meter.units, seconds, meter.burst > 0, end
+
+
+def _end(calendar: Calendar, zone: str, now: float) -> float:
+    return calendar_bounds(calendar, zone, now)[1]
+
+
 class Counting(Protocol):
     """The config of a policy that counts."""
 
@@ -84,9 +108,10 @@ def identity(kind: str, name: str | None, parts: list[str], tools: Tools) -> byt
     """Names a limit through all revisions: by its place, which does not change when routes are added or moved."""
     if name is not None and not LABEL.fullmatch(name):
         raise ConfigError([Problem(message=f"'{name}' cannot name a limit", pointer=f"{tools.pointer}.name", hint="letters, digits, blanks and . _ : @ / -, at most 64")])
-    return "\0".join([kind, f"name {name}" if name else _place(tools), *parts]).encode()
+    return "\0".join([kind, f"name {name}" if name else place(tools), *parts]).encode()
 
 
-def _place(tools: Tools) -> str:
+def place(tools: Tools) -> str:
+    """Where a policy stands, in words that stay when routes are added or moved."""
     owner = tools.pointer.partition(".policies")[0]
     return f"route {tools.route}" if owner.startswith("$.routes[") else owner

@@ -45,6 +45,7 @@ BUILTIN = (
     "concurrency",
     "load-shed",
     "rate-limit",
+    "quota",
     "throttle",
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import asdict, fields
 
 from gw._fast.answer import load_reasons
+from gw._fast.lease_step import LeaseStep
 from gw._fast.path import ENCODED_SLASH_KEEP, MERGE_SLASHES, PARAMETERS_KEEP
 from gw._fast.shm import Segment
 from gw._fast.snapshot import Snapshot
@@ -47,7 +48,9 @@ def compile_snapshot(config: Config, revision: int, segment: Segment, base: Path
     consumers = _each(lambda name: _consumer(config, name, steps), list(config.consumers), problems)
     if problems:
         raise ConfigError(problems)
-    settings = _settings(config) | {"nowhere_slot": _slot(segment, route_key(""), "$.process.routes_max"), "files": steps.files, "sources": steps.sources, "kinds": steps.kinds}
+    leases = [step for each in (*plans, *consumers) for step in each["steps"] if isinstance(step, LeaseStep)]
+    settings = _settings(config) | {"nowhere_slot": _slot(segment, route_key(""), "$.process.routes_max"), "files": steps.files, "sources": steps.sources}
+    settings |= {"kinds": steps.kinds, "leases": leases}
     return Snapshot(revision, settings, table.router, compiled, plans, listeners, consumers)
 
 

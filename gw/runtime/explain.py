@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,10 +14,13 @@ from msgspec import Struct
 
 from gw._fast.explain import Inquiry
 from gw._fast.lane import Lane
+from gw._fast.lease import Leases
 from gw._fast.shm import Segment
 from gw._fast.snapshot import Snapshot
 from gw.errors import GatewayError
-from gw.store import Source, source_key
+from gw.store import Ask, MemoryLedger, Source, UsageLedger, source_key
+
+LEASE = 1.0  # seconds that a grant may be spent, offline
 
 
 class Loser(Struct, frozen=True):
@@ -62,15 +66,38 @@ class Decision(Struct, frozen=True):
 class Engine:
     """A lane that serves nobody: questions share what limits have counted, as requests would."""
 
-    def __init__(self, snapshot: Snapshot, segment: Segment) -> None:
+    def __init__(self, snapshot: Snapshot, segment: Segment, store: Path | None = None) -> None:
+        """What quotas have used is read from `store` if it is there; nothing is written to it."""
         self.snapshot = snapshot
         self.reports: list[tuple[str, dict[str, object]]] = []  # what would stand in the error log
-        self._lane = Lane(segment, 0, lambda event, fields: self.reports.append((event, fields)), lambda: None)
+        self._wall = self._now = 0.0  # of the question
+        self._usage = UsageLedger(store, lambda: self._wall) if store and store.exists() else None
+        self._ledger = MemoryLedger(lambda: self._wall, self._usage)
+        self._leases = Leases(segment) if segment.limit_cells else None
+        self._lane = Lane(segment, 0, self._report, lambda: None)
         self._lane.install(snapshot)
 
     def close(self) -> None:
         """Give everything back."""
         self._lane.close()
+        if self._usage:
+            self._usage.end()
+
+    def _report(self, event: str, fields: dict[str, Any]) -> None:
+        if event == "units-wanted" and self._leases:
+            self._grant(self._leases, fields["place"], Ask(fields["meter"], fields["key"], fields["want"]))
+        else:
+            self.reports.append((event, fields))
+
+    def _grant(self, leases: Leases, place: bytes, ask: Ask) -> None:
+        """As the supervisor would, but no more than is asked for and before anybody waits."""
+        (granted,) = self._ledger.take_now([ask], LEASE)
+        now_us, until_us = round(self._now * 1_000_000), round((self._now + min(granted.seconds, LEASE)) * 1_000_000)
+        if granted.units >= ask.units:
+            leases.grant(place, granted.units, 0, until_us, now_us)
+        else:
+            leases.refuse(place, ask.units, away=False, until_us=until_us, retry_us=round(granted.seconds * 1_000_000), now_us=now_us)
+        leases.tally(place, granted.left, until_us, now_us)
 
     @property
     def sources(self) -> dict[str, Source]:
@@ -116,8 +143,9 @@ class Engine:
         Raises ValueError for what is no head at all.
         """
         considered: list[tuple[int, str]] = []
-        now_us = round((time.monotonic() if now is None else now) * 1_000_000)
-        asked = Inquiry(self._lane, _head(method, url, headers or []), client, url.startswith("https://"), now_us, int(time.time() if wall is None else wall))
+        self._wall, self._now = time.time() if wall is None else wall, time.monotonic() if now is None else now
+        now_us = round(self._now * 1_000_000)
+        asked = Inquiry(self._lane, _head(method, url, headers or []), client, url.startswith("https://"), now_us, int(self._wall))
         found = asked.route(lambda route, text: considered.append((route, text)))
         verdicts = await _steps(asked)
         endpoint = asked.endpoint()

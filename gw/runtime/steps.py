@@ -110,7 +110,7 @@ class StepBuilder:
         return policy
 
     def _tools(self, route: str, service: str, params: Sequence[str]) -> Tools:
-        return Tools(route, "", service, self.base, self.segment, self.config.consumers, self.sources, params, self.store, self.made)
+        return Tools(route, "", service, self.base, self.segment, self.config.consumers, self.sources, params, self.store, made=self.made)
 
     def _plan(self, written: Sequence[WrittenPolicy], tools: Tools) -> Plan:
         plan = Plan()

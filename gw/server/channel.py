@@ -8,10 +8,12 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 from msgspec import Struct
+
+from gw.store import Meter
 
 LENGTH = struct.Struct("!I")
 FDS_PER_MESSAGE = 200  # the kernel refuses more than 253 (SCM_MAX_FD)
@@ -60,6 +62,10 @@ class Supply(Struct, tag="supply"):
 
     source: str
     data: bytes
+
+
+class Granted(Struct, tag="granted"):
+    """Leases were written that exchanges may wait for."""
 
 
 class NewTicketKeys(Struct, tag="ticket-keys"):
@@ -119,6 +125,16 @@ class Want(Struct, tag="want"):
     source: str
 
 
+class Asked(Struct, tag="asked"):
+    """A key of a limit needs units."""
+
+    meter: Meter
+    key: str
+    place: bytes  # of its lease
+    want: int  # units that a request costs
+    away: Literal["local", "open", "closed"]  # what to do when the ledger is away
+
+
 class Report(Struct, tag="report"):
     """An event for the error log."""
 
@@ -126,8 +142,8 @@ class Report(Struct, tag="report"):
     fields: dict[str, Any]
 
 
-ToWorker = Listen | Prepare | Commit | Abandon | Addresses | Supply | NewTicketKeys | ReopenLogs | Drain | Shed
-ToSupervisor = Growing | Ready | Prepared | Failed | Committed | Want | Report
+ToWorker = Listen | Prepare | Commit | Abandon | Addresses | Supply | Granted | NewTicketKeys | ReopenLogs | Drain | Shed
+ToSupervisor = Growing | Ready | Prepared | Failed | Committed | Want | Asked | Report
 
 
 to_worker = msgspec.msgpack.Decoder(ToWorker).decode

@@ -31,6 +31,7 @@ from gw.runtime import compile_snapshot, warnings
 from gw.server import channel as messages
 from gw.server import limits, notify, pidfile, upgrade, worker
 from gw.server.control import Control
+from gw.server.leases import Lender
 from gw.server.reload import RESOLVE_TIMEOUT, Reloader, Revision
 from gw.server.slots import Child, Slot
 from gw.server.sockets import Sockets, explain, name_of, open_single
@@ -39,6 +40,7 @@ from gw.server.view import View
 from gw.server.watch import Watch, watched
 from gw.server.workers import Workers
 from gw.services import Discovery, SystemResolver, named_endpoints
+from gw.store import UsageLedger
 from gw.tls import TicketKeys
 
 TICK = 1.0  # seconds between two looks at heartbeats
@@ -94,6 +96,7 @@ class Supervisor:
         self._exit_code: int | None = None
         self._replaced_by: int | None = None  # process id of the successor, once it serves
         self._successor: upgrade.Successor | None = None
+        self._counted_in: Path | None = None  # file of the ledger in use
         self.serving = False  # every worker has accepted connections once
         self.shedding = limits.Shedding()
         self.memory: limits.Memory | None = None
@@ -115,6 +118,7 @@ class Supervisor:
         self.current = Revision(1, loaded, snapshot)
         self.discovery = Discovery(SystemResolver(), self._name_changed, self.log)
         self.sources = Sources(lambda source, data: self.workers.send(messages.Supply(source, data)), self.log)
+        self.lender = Lender(self.segment, lambda: self.workers.send(messages.Granted()), self._start, self.log)
         self.workers = Workers(count, self, self.loop, self._actions)
         self.reloader = Reloader(self, self._load)
         self.view = View(self)
@@ -177,6 +181,8 @@ class Supervisor:
         self.sources.follow(sources_of(self.current.snapshot))
         if late := await self.sources.first(RESOLVE_TIMEOUT):
             self.log("warning", "sources-slow", sources=late, hint="serving without them; policies that need them answer 503 until they come")
+        self._count_in_store()
+        await self.lender.begin()
         self._look_at_memory()
         worker.name_process("gw: supervisor")
         self.log(
@@ -265,6 +271,9 @@ class Supervisor:
         if isinstance(message, messages.Want):
             self.sources.want(message.source)
             return
+        if isinstance(message, messages.Asked):
+            self.lender.asked(message)
+            return
         if isinstance(message, messages.Report):
             level = message.fields.pop("level", "warning")
             self.log(level, message.event, worker=child.slot.index, **message.fields)
@@ -330,6 +339,15 @@ class Supervisor:
         else:
             self._watch.follow([])
         self.log.configure(self.current.config.error_log)
+        self._count_in_store()
+
+    def _count_in_store(self) -> None:
+        """Limits that outlive gw are counted in the store of the revision in force."""
+        store = self.current.config.store
+        file = self.current.loaded.base / store.file if store else None
+        if file != self._counted_in:
+            self._counted_in = file
+            self.lender.use(UsageLedger(file) if file else None)
 
     def _files_changed(self, paths: list[Path]) -> None:
         self._start(self.reload(", ".join(str(path) for path in paths) + " changed"))
@@ -459,6 +477,13 @@ class Supervisor:
     def _exit(self, code: int) -> None:
         self._actions.put_nowait(partial(setattr, self, "_exit_code", code))
 
+    async def _give_leases_back(self) -> None:
+        try:
+            async with asyncio.timeout(KILL_GRACE):
+                await self.lender.end()
+        except TimeoutError:
+            self.log("warning", "leases-lost", hint="what they held counts as spent")
+
     def _end(self) -> None:
         self._control.stop()
         self.discovery.stop()
@@ -466,6 +491,7 @@ class Supervisor:
             task.cancel()
         if self._tasks:
             self.loop.run_until_complete(asyncio.wait(set(self._tasks), timeout=KILL_GRACE))
+        self.loop.run_until_complete(self._give_leases_back())
         if self.current.config.process.pid_file:
             pidfile.remove(Path(self.current.config.process.pid_file))
         self.sockets.close_all(unlink=self._replaced_by is None)

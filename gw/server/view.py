@@ -61,6 +61,7 @@ class View:
             reloads=this.reloader.done,
             reload_failures=this.reloader.failures,
             error_log_dropped=this.log.dropped,
+            lent=this.lender.figures if this.lender.used else None,
             memory=(this.memory.used, this.memory.limit) if this.memory else None,
         )
         return render_in_turns(observed), CONTENT_TYPE

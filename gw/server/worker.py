@@ -193,6 +193,9 @@ class Worker:
             case messages.Supply(source=source, data=data):
                 self.supplies[source] = data
                 supply(self.snapshot, {source: data})
+            case messages.Granted():
+                for step in self.snapshot.settings["leases"]:
+                    step.wake()
             case messages.NewTicketKeys(keys=keys):
                 set_ticket_keys(self.config, self.snapshot, keys)
                 if self.next and self.next.snapshot:
@@ -205,6 +208,9 @@ class Worker:
     def _report(self, event: str, fields: dict[str, Any]) -> None:
         if event == "source-wanted":
             self.channel.offer(messages.Want(fields["source"]))
+            return
+        if event == "units-wanted":
+            self.channel.offer(messages.Asked(**fields))
             return
         self.channel.offer(messages.Report(event, fields))
 

@@ -55,9 +55,13 @@ class Asked:
         snapshot = compile_snapshot(load(file).config, len(self.engines) + 1, self.segment, self.folder)
         self.engines.append(Engine(snapshot, self.segment))
 
-    def ask(self, *fields: str, path: str = "/", now: float = 1000.0, client: str = "192.0.2.1") -> Decision:
+    def ask(self, *fields: str, path: str = "/", now: float = 1000.0, client: str = "192.0.2.1", wall: float | None = None) -> Decision:
         headers = [(name, value.strip()) for name, _, value in (field.partition(":") for field in fields)]
-        return asyncio.run(self.engines[-1].ask("GET", path, headers, client, now=now))
+        return asyncio.run(self.engines[-1].ask("GET", path, headers, client, wall, now))
+
+    def count_from(self, store: Path) -> None:
+        """The revision again, behind an engine that knows what quotas have used."""
+        self.engines.append(Engine(self.engines[-1].snapshot, self.segment, store))
 
     def passes(self, *fields: str, **asked: Any) -> bool:
         return self.ask(*fields, **asked).status == 200

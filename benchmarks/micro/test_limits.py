@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gw._fast import bucket, hash
+from gw._fast import bucket, hash, lease
 from gw._fast.shm import Segment
 
 TIMES = 1_000_000
@@ -36,3 +36,14 @@ def test_hash_and_take_of_many_keys(benchmark, keys: int) -> None:
 
 def test_enter_and_leave(benchmark) -> None:
     assert benchmark(bucket._repeat_inflight, limits(), 0, b"k", 10, TIMES) == TIMES
+
+
+def test_take_from_a_lease(benchmark) -> None:
+    leases = lease.Leases(Segment(4, 1, 1, 65_536))
+    key = leases.key(b"k")
+
+    def full() -> tuple[tuple[object, ...], dict[str, object]]:
+        leases.grant(key, 65_536, 0, 10 * SECOND, 0)
+        return (leases, key, 65_536), {}
+
+    assert benchmark.pedantic(lease._repeat, setup=full, rounds=50) == 65_536

@@ -43,7 +43,7 @@ cdef struct Spending:
 cdef class LeaseStep(LimitStep):
     cdef Spending spending
     cdef object report          # of the lane that runs it
-    cdef list meters            # [tier][window]
+    cdef readonly list meters   # [tier][window]
     cdef list ends              # [tier][window]: callable, or None where no calendar ends the period
     cdef str away
     cdef _fill(self, list tiers, list groups, bytes tier_of)

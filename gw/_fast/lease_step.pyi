@@ -1,16 +1,23 @@
 """A limit that a ledger counts, as a step of a plan: takes from leases, asks for more, lets requests wait for an answer."""
 
 from collections.abc import Callable
-from typing import Protocol, final
+from typing import Protocol, final, type_check_only
 
 from gw._fast.limit import LimitStep
 from gw._fast.shm import Segment
 
+@type_check_only
 class Counted(Protocol):
     """A meter, as gw.store has it."""
 
     @property
+    def name(self) -> str: ...
+    @property
     def units(self) -> int: ...
+    @property
+    def us(self) -> int: ...
+    @property
+    def burst(self) -> int: ...
 
 @final
 class LeaseStep(LimitStep):
@@ -39,6 +46,9 @@ class LeaseStep(LimitStep):
         groups: list[str],
         tier_of: bytes,
     ) -> None: ...
+    meters: list[list[Counted]]
+    """Of each tier, those of its windows."""
+
     def wake(self) -> None:
         """Leases were written that requests may wait for."""
 

@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free
 from gw._fast.answer cimport R_LIMITS_AWAY, R_QUOTA_EXCEEDED, R_RATE_LIMITED
 from gw._fast.hash cimport hash_key
 from gw._fast.lease cimport (
-    LEASE_AWAY, LEASE_FULL, LEASE_MAX, LEASE_PASS, LEASE_REFUSE, LEASE_WAIT, lease_ask_anew, lease_take_all, lease_tallied, lease_units,
+    LEASE_AWAY, LEASE_FULL, LEASE_MAX, LEASE_PASS, LEASE_WAIT, lease_ask_anew, lease_take_all, lease_tallied, lease_units,
 )
 from gw._fast.limit cimport SEEN_REFUSED, limit_full, limit_key, limit_refuses, limit_tells
 from gw._fast.plane cimport STEP_NEXT, STEP_PARK, Exchange

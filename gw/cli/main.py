@@ -190,7 +190,9 @@ def stop(
 @app.command(rich_help_panel="A running gw")
 def usage(
     quota: Annotated[str | None, typer.Option("--quota", metavar="NAME", help="Only this quota.", show_default=False)] = None,
-    key: Annotated[str | None, typer.Option("--key", "--consumer", metavar="KEY", help="Only this key: the name of a consumer, if the quota counts by that.", show_default=False)] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", "--consumer", metavar="KEY", help="Only this key: the name of a consumer, if the quota counts by that.", show_default=False)
+    ] = None,
     config: ConfigOption = None,
     as_json: Json = False,
 ) -> None:

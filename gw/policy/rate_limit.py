@@ -6,10 +6,12 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
+from gw._fast.lease_step import LeaseStep
 from gw._fast.rate import RateStep
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Kind, Tools
-from gw.policy.limit import By, DryRun, Full, Missing, Name, Rate, caller_if_counted, identity, period, table, whom
+from gw.policy.limit import Away, By, DryRun, Full, Missing, Name, Rate, caller_if_counted, identity, leased, period, place, table, whom
+from gw.store import Meter
 
 KIND: Kind = "limit"
 NEEDS = caller_if_counted
@@ -42,14 +44,21 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
     full: Full = "closed"
     dry_run: DryRun = False
     name: Name = None
+    shared: Annotated[
+        bool,
+        Meta(description="Count on all nodes together, in the store's Redis. In any span of time then passes what the rate allows in that span and a second more."),
+    ] = False
+    away: Away = "local"
 
 
-def build(config: Config, tools: Tools) -> RateStep:
+def build(config: Config, tools: Tools) -> RateStep | LeaseStep:
     """A compiled step; raises ConfigError for what cannot be kept."""
     windows = _windows(config, tools.pointer)
     parts = whom(config.by, tools.pointer)
     counted = identity("rate-limit", config.name, parts, tools)
     try:
+        if config.shared:
+            return _shared(config, tools, windows, parts, counted)
         return RateStep(
             "rate-limit",
             table(tools),
@@ -64,6 +73,32 @@ def build(config: Config, tools: Tools) -> RateStep:
         )
     except ValueError as error:
         raise ConfigError([Problem(message=str(error), pointer=tools.pointer)]) from None
+
+
+def _shared(config: Config, tools: Tools, windows: list[tuple[str, int, int, int]], parts: list[str], counted: bytes) -> LeaseStep:
+    if not tools.shared:
+        raise ConfigError([Problem(message="a rate that nodes share has nowhere to count", pointer=f"{tools.pointer}.shared", hint="add `redis` to the config's `store`")])
+    name = config.name or place(tools)
+    return LeaseStep(
+        "rate-limit",
+        table(tools),
+        parts,
+        identity=counted,
+        missing=config.missing,
+        closed=config.full == "closed",
+        dry=config.dry_run,
+        cost=config.cost,
+        tells=config.headers and not config.dry_run,
+        away=config.away,
+        tiers=[
+            [
+                leased(Meter(f"{name} by {', '.join(parts)}, {rate} in {us} us", rate, us=us, burst=burst), label, max(1, us * burst // rate // 1_000_000))
+                for label, rate, us, burst in windows
+            ]
+        ],
+        groups=[],
+        tier_of=b"",
+    )
 
 
 def _windows(config: Config, pointer: str) -> list[tuple[str, int, int, int]]:

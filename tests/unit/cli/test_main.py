@@ -21,7 +21,7 @@ COMMANDS = sorted(typer.main.get_command(app).commands)
 
 
 def test_all_verbs_are_there() -> None:
-    assert COMMANDS == ["check", "demo", "explain", "init", "keys", "policies", "reload", "routes", "run", "schema", "status", "stop", "test", "version"]
+    assert COMMANDS == ["check", "demo", "explain", "init", "keys", "policies", "reload", "routes", "run", "schema", "status", "stop", "test", "usage", "version"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -42,7 +42,10 @@ def test_a_line_for_each_key(gw: Run, counted: Path) -> None:
     assert len(rows) == 4
 
 
-@pytest.mark.parametrize(("options", "keys"), [((), ["127.0.0.1", "alice", "bob"]), (("--quota", "api"), ["alice", "bob"]), (("--consumer", "bob"), ["bob"]), (("--key", "eve"), [])])
+CHOICES = [((), ["127.0.0.1", "alice", "bob"]), (("--quota", "api"), ["alice", "bob"]), (("--consumer", "bob"), ["bob"]), (("--key", "eve"), [])]
+
+
+@pytest.mark.parametrize(("options", "keys"), CHOICES)
 def test_as_json_and_chosen(gw: Run, counted: Path, options: tuple[str, ...], keys: list[str]) -> None:
     said = gw("usage", "--json", *options)
     found = json.loads(said.out)

@@ -143,6 +143,14 @@ def test_the_process_and_its_tables() -> None:
     assert (found["gw_slots_used", "routes"], found["gw_slots", "routes"], found["gw_slots_used", "endpoints"]) == (3, 8, 1)
 
 
+def test_leases_are_shown_where_a_ledger_counts() -> None:
+    lent = SimpleNamespace(grants=3, units=30, returned=2, refusals=1, failures=4, leases=5, away=True)
+    found = samples(observed(lent=lent))
+    assert (found["gw_lease_grants_total",], found["gw_lease_units_total",], found["gw_lease_returned_units_total",]) == (3, 30, 2)
+    assert (found["gw_leases",], found["gw_ledger_failures_total",], found["gw_ledger_away",]) == (5, 4, 1)
+    assert ("gw_leases",) not in samples(observed())
+
+
 def test_memory_is_shown_where_there_is_a_limit() -> None:
     found = samples(observed(memory=(5, 10)))
     assert (found["gw_memory_used_bytes",], found["gw_memory_limit_bytes",]) == (5, 10)
@@ -245,7 +253,8 @@ def test_others_have_their_turn_while_it_is_written(large: Observed) -> None:
 
 def test_every_metric_of_the_table_appears_and_no_other() -> None:
     state = SimpleNamespace(lookups=1, failures=0, changes=0, failure=None, addresses=())
-    seen = observed(names={"a": state}, memory=(5, 10), policies={"stamp": b"policy:stamp"})
+    lent = SimpleNamespace(grants=3, units=30, returned=2, refusals=1, failures=0, leases=1, away=False)
+    seen = observed(names={"a": state}, memory=(5, 10), policies={"stamp": b"policy:stamp"}, lent=lent)
     seen.segment.count_hook(0, seen.segment.policy_slot(b"policy:stamp"), 1)
     seen.segment.count(0, seen.segment.route_slot(b"route:users"), 503, reason=0)
     seen.segment.set_worker(0, heartbeat_ms=1)

@@ -7,10 +7,15 @@ import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gw._fast.lease_step import LeaseStep
+from gw._fast.shm import Segment
+from gw.policy import Tools
+from gw.policy.rate_limit import Config, build
 from tests.reference.bucket import Bucket, kept_interval
 from tests.unit.fast.rig import Client, until
 from tests.unit.policy.limits import OWN, asking, fields_of, problem, serving
@@ -185,6 +190,7 @@ def test_a_full_table(tmp_path: Path, full: str, status: int, reason: str) -> No
         ("{rate: 1/d, burst: 1000}", "a burst of 1000 at 1 in 86400000000 us takes more than 366 days to come back", ""),
         ("{rate: 1/s, name: 'a\"b'}", "'a\"b' cannot name a limit", ".name"),
         ("{limits: [" + "{rate: 1/s}, " * 9 + "]}", "expected at most 8 rates, got 9", ".limits"),
+        ("{rate: 1/s, shared: true}", "a rate that nodes share has nowhere to count", ".shared"),
         ("{rate: fast}", "expected", ".rate"),
         ("{rate: 1/s, burst: 0}", "expected", ".burst"),
         ("{limits: [{rate: 0/s}]}", "expected", ".limits[0].rate"),
@@ -194,6 +200,17 @@ def test_what_cannot_work_is_said_when_it_is_loaded(tmp_path: Path, settings: st
     found = problem(tmp_path, f"rate-limit: {settings}")
     assert found[0].startswith(message)
     assert found[1] == f".rate-limit{pointer}"
+
+
+def test_a_shared_rate_takes_from_leases_of_every_window(tmp_path: Path) -> None:
+    segment = Segment(1, 1, 1, 1024)
+    tools = Tools("all", "$.routes[0].policies[0].rate-limit", segment=segment, shared=True)
+    config = msgspec.convert({"limits": [{"rate": "5/s", "burst": 20}, {"rate": "1000/h"}], "shared": True, "name": "api", "cost": 2}, Config)
+    step = build(config, tools)
+    assert isinstance(step, LeaseStep)
+    (windows,) = step.meters
+    assert [(meter.units, meter.us, meter.burst) for meter in windows] == [(5, SECOND, 20), (1000, 3600 * SECOND, 1000)]
+    assert len({meter.name for meter in windows}) == 2
 
 
 def test_without_cells_there_are_no_limits(tmp_path: Path) -> None:

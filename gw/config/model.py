@@ -298,7 +298,7 @@ class Redis(Struct, forbid_unknown_fields=True, frozen=True):
     database: Annotated[Annotated[int, Meta(ge=0, le=16383)] | None, Meta(description="Number of the database; unset means what `url` says, or 0.")] = None
     tls: Annotated[RedisTls | None, Meta(description="How `rediss://` is verified; unset means by the system's authorities.")] = None
     prefix: Annotated[str, Meta(min_length=1, description="Begins the names of all keys. Nodes of one prefix count together.")] = "gw"
-    timeout: Annotated[Duration, Bounds(0.005, 5), Meta(description="Longest wait for an answer, connecting included.")] = Duration(0.25)
+    timeout: Annotated[Duration, Bounds(0.005, 5), Meta(description="Longest wait for an answer, connecting included.")] = Duration(0.2)
     lease: Annotated[
         Duration, Bounds(0.05, 10), Meta(description="Longest life of units that a node was granted. Shorter is more exact, longer asks Redis less often.")
     ] = Duration(0.5)

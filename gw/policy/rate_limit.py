@@ -92,7 +92,7 @@ def _shared(config: Config, tools: Tools, windows: list[tuple[str, int, int, int
         away=config.away,
         tiers=[
             [
-                leased(Meter(f"{name} by {', '.join(parts)}, {rate} in {us} us", rate, us=us, burst=burst), label, max(1, us * burst // rate // 1_000_000))
+                leased(Meter(f"{name} by {', '.join(parts)}, {rate} in {us} us", rate, us=us, burst=burst, shared=True), label, max(1, us * burst // rate // 1_000_000))
                 for label, rate, us, burst in windows
             ]
         ],

@@ -28,11 +28,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from gw.config.model import Redis
 from gw.config.redis_address import RedisAddress, parse_redis
 from gw.errors import GatewayError
-from gw.store.ledger import Ask, Grant, Meter, Rest
-from gw.store.periods import period_of
+from gw.store.ledger import Ask, Grant, Rest
+from gw.store.period import bucket_us, calendar_bounds
 from gw.store.redis_scripts import BACK_QUOTA, BACK_RATE, TAKE_CALENDAR, TAKE_RATE, TAKE_ROLLING, Script
 
-SLICES = 60  # of the window of a rolling quota: a unit counts at most a 60th longer than the window
 LIVES = 20  # a grant of a rolling quota lives at most a 20th of its window, which it counts longer too
 PAUSE_MIN = 0.1  # seconds after a failure in which nothing is asked; doubles
 PAUSE_MAX = 2.0  # seconds
@@ -102,8 +101,8 @@ class RedisLedger:
         if meter.burst:
             return _Call(TAKE_RATE, self._key(ask), (ask.units, meter.units, meter.us, meter.burst, lease))
         if meter.calendar is None:
-            return _Call(TAKE_ROLLING, self._key(ask), (ask.units, meter.units, meter.us, _slice(meter), max(1, min(lease, meter.us // LIVES))))
-        begin, end = period_of(meter.calendar, meter.zone, self._clock() + self._ahead)
+            return _Call(TAKE_ROLLING, self._key(ask), (ask.units, meter.units, meter.us, bucket_us(meter), max(1, min(lease, meter.us // LIVES))))
+        begin, end = calendar_bounds(meter.calendar, meter.zone, self._clock() + self._ahead)
         return _Call(TAKE_CALENDAR, f"{self._key(ask)}:{begin}", (ask.units, meter.units, begin * MICRO, end * MICRO, lease))
 
     def _giving(self, rest: Rest) -> _Call:
@@ -173,11 +172,6 @@ class RedisLedger:
 def _grant(call: _Call, answer: Sequence[int]) -> Grant:
     units, left, life, now, period = answer
     return Grant(units, left, life / MICRO, now * AHEAD + period if call.script is TAKE_RATE else period)
-
-
-def _slice(meter: Meter) -> int:
-    """Microseconds."""
-    return max(1, -(-meter.us // SLICES))
 
 
 def _pool(settings: Redis, address: RedisAddress, base: Path) -> ConnectionPool:

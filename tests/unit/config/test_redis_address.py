@@ -28,8 +28,8 @@ def test_addresses(text: str, address: RedisAddress, shown: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "hunter2", "hunter2@h", ":hunter2@h:6379", "http://:hunter2@h", "Hunter2://h", "redis://", "redis://:hunter2", "redis://hunter2:hunter2", "redis://:hunter2@", "redis://h:0"]
-    + ["redis://h/hunter2", "redis://h/16384", "redis://h?db=hunter2", "redis://h#hunter2", "redis://hunter2 x", "unix://hunter2", "unix:///r?db=1", "unix:/run/redis.sock"],
+    ["", "hunter2", "hunter2@h", ":hunter2@h:6379", "http://:hunter2@h", "Hunter2://h", "redis://", "redis://:hunter2", "redis://hunter2:hunter2", "redis://:hunter2@", "redis://h:0",
+     "redis://h/hunter2", "redis://h/16384", "redis://h?db=hunter2", "redis://h#hunter2", "redis://hunter2 x", "unix://hunter2", "unix:///r?db=1", "unix:/run/redis.sock"],
 )
 def test_what_is_none_is_refused_without_being_repeated(text: str) -> None:
     with pytest.raises(ValueError) as raised:

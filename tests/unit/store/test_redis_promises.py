@@ -16,7 +16,7 @@ from gw.config.model import Redis
 from gw.config.units import Duration
 from gw.store import redis_ledger, redis_scripts
 from gw.store.ledger import Ask, Grant, Meter, Rest
-from gw.store.periods import period_of
+from gw.store.period import calendar_bounds
 from gw.store.redis_ledger import RedisLedger
 from tests.redis_server import RedisServer
 from tests.reference.leases import between, most_in_window, most_over_rate
@@ -203,11 +203,11 @@ def test_no_period_holds_more_than_a_calendar_quota(play: Play, data: st.DataObj
     calendar = data.draw(st.sampled_from(["hour", "day", "week", "month"]))
     zone = data.draw(st.sampled_from(["UTC", "Asia/Kolkata", "America/New_York"]))
     units = data.draw(st.integers(1, 20))
-    end = period_of(calendar, zone, BEGIN / US)[1] * US
+    end = calendar_bounds(calendar, zone, BEGIN / US)[1] * US
     waits = (5 * US, 3600 * US, end - BEGIN - 5 * US)
     world = play(scene([("wait", end - BEGIN - 5 * US, 0), *data.draw(actions(units, 10 * US, *waits))]), Meter("m", units, calendar=calendar, zone=zone), 10.0)
     for at, _ in world.spent:
-        begin, end = period_of(calendar, zone, at / US)
+        begin, end = calendar_bounds(calendar, zone, at / US)
         assert between(world.spent, begin * US, end * US - 1) <= units
 
 
@@ -245,7 +245,7 @@ def test_who_is_refused_gets_what_it_wants_after_the_time_that_was_named(play: P
         assert (await world.take(0, 10)).units == 10
         assert 0 < (await world.take(1, 1)).seconds <= 0.5  # a lease runs that may give back
         await world.at(world.now + US)
-        end = period_of("day", "Asia/Kolkata", world.now / US)[1]
+        end = calendar_bounds("day", "Asia/Kolkata", world.now / US)[1]
         assert (await world.take(1, 1)).seconds == pytest.approx(end - world.now / US)
         await world.at(end * US)
         assert (await world.take(1, 1)).units == 1

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gw.store.periods import Calendar, period_of
+from gw.store import Calendar, calendar_bounds
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "America/Sao_Paulo", "Pacific/Apia", "Africa/Cairo", "Australia/Sydney"]
 
@@ -34,12 +34,12 @@ def at(text: str) -> int:
     ],
 )
 def test_periods(calendar: Calendar, zone: str, instant: str, begin: str, end: str) -> None:
-    assert period_of(calendar, zone, at(instant)) == (at(begin), at(end))
+    assert calendar_bounds(calendar, zone, at(instant)) == (at(begin), at(end))
 
 
 @given(st.sampled_from(["hour", "day", "week", "month"]), st.sampled_from(ZONES), st.floats(0, 4e9))
 def test_every_instant_lies_in_one_period_and_periods_follow_each_other(calendar: Calendar, zone: str, instant: float) -> None:
-    begin, end = period_of(calendar, zone, instant)
+    begin, end = calendar_bounds(calendar, zone, instant)
     assert begin <= instant < end
-    assert period_of(calendar, zone, begin) == (begin, end) == period_of(calendar, zone, end - 0.001)
-    assert period_of(calendar, zone, end)[0] == end
+    assert calendar_bounds(calendar, zone, begin) == (begin, end) == calendar_bounds(calendar, zone, end - 0.001)
+    assert calendar_bounds(calendar, zone, end)[0] == end

@@ -46,7 +46,7 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
     name: Name = None
     shared: Annotated[
         bool,
-        Meta(description="Count on all nodes together, in the store's Redis. In any span of time then passes what the rate allows in that span and a second more."),
+        Meta(description="Count on all nodes together, in the store's Redis. In any span of time then passes what the rate allows in that span and a `store.redis.lease` more."),
     ] = False
     away: Away = "local"
 

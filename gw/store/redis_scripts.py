@@ -45,8 +45,8 @@ if granted > 0 then
   free = now + full - paid
 end
 local left = math.min(burst, math.floor(free * units / us))
--- Whoever got nothing comes back when what it wants fits, but soon enough that the bucket does not run over meanwhile.
-local wait = math.max(cost(1) - free, math.min(cost(wanted) - free, lease / 10, full / 2))
+-- Whoever got nothing comes back when there is something worth the way, and soon enough that the bucket does not run over meanwhile.
+local wait = math.max(cost(1) - free, math.min(lease / 10, full / 2))
 return {{granted, left, granted > 0 and lease or math.ceil(wait), now, paid + moved - now}}
 """
 

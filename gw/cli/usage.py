@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from gw.cli.console import out, say_json
 from gw.cli.locate import config_path
 from gw.config import load
 from gw.errors import GatewayError
-from gw.store import Line, UsageLedger
+from gw.store import Line, Usage
 
 BAR = 20  # characters
 
@@ -31,14 +30,11 @@ def usage(quota: str | None, key: str | None, as_json: bool, named: Path | None)
 
 
 def _lines(file: Path) -> list[Line]:
-    """Nothing is made: a file that is not there has counted nothing."""
-    if not file.exists():
-        return []
-    ledger = UsageLedger(file, time.time)
+    counted = Usage(file)
     try:
-        return ledger.lines()
+        return counted.lines()
     finally:
-        ledger.end()
+        counted.end()
 
 
 def _plain(line: Line) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from gw._fast.lease import Leases
 from gw._fast.shm import Segment
 from gw._fast.snapshot import Snapshot
 from gw.errors import GatewayError
-from gw.store import Ask, MemoryLedger, Source, UsageLedger, source_key
+from gw.store import Ask, MemoryLedger, Source, Usage, source_key
 
 LEASE = 1.0  # seconds that a grant may be spent, offline
 
@@ -71,7 +71,7 @@ class Engine:
         self.snapshot = snapshot
         self.reports: list[tuple[str, dict[str, object]]] = []  # what would stand in the error log
         self._wall = self._now = 0.0  # of the question
-        self._usage = UsageLedger(store, lambda: self._wall) if store and store.exists() else None
+        self._usage = Usage(store, lambda: self._wall) if store else None
         self._ledger = MemoryLedger(lambda: self._wall, self._usage)
         self._leases = Leases(segment) if segment.limit_cells else None
         self._lane = Lane(segment, 0, self._report, lambda: None)
@@ -91,7 +91,11 @@ class Engine:
 
     def _grant(self, leases: Leases, place: bytes, ask: Ask) -> None:
         """As the supervisor would, but no more than is asked for and before anybody waits."""
-        (granted,) = self._ledger.take_now([ask], LEASE)
+        try:
+            (granted,) = self._ledger.take_now([ask], LEASE)
+        except GatewayError as error:
+            self.reports.append(("ledger-away", {"reason": str(error)}))
+            return
         now_us, until_us = round(self._now * 1_000_000), round((self._now + min(granted.seconds, LEASE)) * 1_000_000)
         if granted.units >= ask.units:
             leases.grant(place, granted.units, 0, until_us, now_us)

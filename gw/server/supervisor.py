@@ -350,8 +350,9 @@ class Supervisor:
     def _count_in_store(self) -> None:
         """Limits that outlive gw are counted in the store of the revision in force."""
         store = self.current.config.store
-        base = self.current.loaded.base
-        file, redis = (base / store.file if store and store.file else None), store.redis if store else None
+        base, leases = self.current.loaded.base, self.current.snapshot.settings["leases"]
+        file = base / store.file if store and store.file and leases else None
+        redis = store.redis if store and leases else None
         before, self._counted_in = self._counted_in, (file, redis)
         if file != before[0]:
             self.lender.use(UsageLedger(file) if file else None)

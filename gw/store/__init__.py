@@ -8,7 +8,7 @@ from gw.store.keys import Keys, KeysSource, PackedKeys, StoredKey, hashed, pack
 from gw.store.ledger import Ask, Calendar, Grant, Ledger, Meter, Rest
 from gw.store.period import calendar_bounds
 from gw.store.source import Publish, Source, source_key
-from gw.store.usage import Line, MemoryLedger, UsageLedger
+from gw.store.usage import Line, MemoryLedger, Usage, UsageLedger
 
 __all__ = [
     "Ask",
@@ -25,6 +25,7 @@ __all__ = [
     "Rest",
     "Source",
     "StoredKey",
+    "Usage",
     "UsageLedger",
     "calendar_bounds",
     "hashed",

@@ -39,11 +39,15 @@ def window_of(meter: Meter) -> str:
     return f"{meter.calendar} {meter.zone}" if meter.calendar else f"rolling {meter.us // MICRO}s" if meter.us % MICRO == 0 else f"rolling {meter.us}us"
 
 
-class Rows(Protocol):
-    """Counted units of one meter and key by period."""
+class Counted(Protocol):
+    """Units of one meter and key by period."""
 
     def read(self, meter: Meter, key: str, since: int) -> list[tuple[int, int]]:
         """Periods not before `since`, oldest first, with the units of each."""
+
+
+class Rows(Counted, Protocol):
+    """Those that more can be counted in."""
 
     def add(self, meter: Meter, key: str, period: int, units: int, ends: float) -> None:
         """More units of a period, or fewer; `ends`: seconds since 1970 when it counts no longer."""
@@ -85,7 +89,7 @@ def _rolling(rows: Rows, ask: Ask, lease: float, now: float) -> Grant:
 class Dict:
     """Rows in memory, on top of those of somebody else."""
 
-    def __init__(self, below: Rows | None = None) -> None:
+    def __init__(self, below: Counted | None = None) -> None:
         self._below = below
         self.counted: dict[tuple[str, str, str], dict[int, list[float]]] = {}
 
@@ -113,7 +117,7 @@ class Dict:
 class MemoryLedger:
     """A Ledger that forgets everything at the end of its process. `clock` gives seconds since 1970; what stands in `counted` counts too, and stays as it is."""
 
-    def __init__(self, clock: Callable[[], float] = time.time, counted: Rows | None = None) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, counted: Counted | None = None) -> None:
         self._clock = clock
         self._rows = Dict(counted)
         self._full: dict[tuple[str, str, str], int] = {}  # by meter and key: when the bucket of a rate is full again, in microseconds * its rate
@@ -167,20 +171,63 @@ class Line(Struct, frozen=True):
     resets: float  # when all of it has come back
 
 
-class UsageLedger:
-    """A Ledger on the store's file: quotas that survive a restart. `clock` gives seconds since 1970.
-
-    A commit is written to the file, not flushed to the disk: what was granted in the last moments before a power cut, not before a crash of gw, is forgotten.
-    """
+class Usage:
+    """What the store's file has counted; nothing is written or made. `clock` gives seconds since 1970. Every method raises GatewayError when the file cannot be read."""
 
     def __init__(self, file: Path, clock: Callable[[], float] = time.time) -> None:
         self.file = file
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
-        self._pruned = 0.0
 
     def __repr__(self) -> str:
-        return f"<UsageLedger {self.file}>"
+        return f"<{type(self).__name__} {self.file}>"
+
+    def read(self, meter: Meter, key: str, since: int) -> list[tuple[int, int]]:
+        """See Counted."""
+        statement = "SELECT period, units FROM usage WHERE quota = ? AND window = ? AND key = ? AND period >= ? ORDER BY period"
+        with told(self.file):
+            connection = self._open()
+            return list(connection.execute(statement, (meter.name, window_of(meter), key, since))) if connection else []
+
+    def lines(self) -> list[Line]:
+        """What is counted now, of every key, by quota and key."""
+        statement = """SELECT quota, key, window, sum(units), max(most), max(ends) FROM usage WHERE ends > ? AND units > 0
+            GROUP BY quota, window, key ORDER BY quota, key, window"""
+        with told(self.file):
+            connection = self._open()
+            return [Line(*row) for row in connection.execute(statement, (self._clock(),))] if connection else []
+
+    def end(self) -> None:
+        """Give the connection back; the next call opens another one."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> sqlite3.Connection | None:
+        """None where nothing was ever counted."""
+        if self._connection is None and self.file.exists():
+            connection = sqlite3.connect(f"{self.file.resolve().as_uri()}?mode=ro", uri=True)
+            try:
+                there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'usage'").fetchone()
+            except sqlite3.Error:
+                connection.close()
+                raise
+            if there is None:
+                connection.close()
+                return None
+            self._connection = connection
+        return self._connection
+
+
+class UsageLedger(Usage):
+    """A Ledger on the store's file: quotas that survive a restart.
+
+    A commit is written to the file, not flushed to the disk: what was granted in the last moments before a power cut, not before a crash of gw, is forgotten.
+    """
+
+    def __init__(self, file: Path, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(file, clock)
+        self._pruned = 0.0
 
     async def take(self, asks: list[Ask], lease: float) -> list[Grant]:
         """See Ledger. Raises GatewayError."""
@@ -197,32 +244,14 @@ class UsageLedger:
                 connection.execute("UPDATE usage SET units = max(0, units - ?) WHERE quota = ? AND window = ? AND key = ? AND period = ?", values)
 
     async def close(self) -> None:
-        """Give the connection back; the next call opens another one."""
+        """See Ledger."""
         self.end()
-
-    def end(self) -> None:
-        """As close, for who cannot wait."""
-        if self._connection:
-            self._connection.close()
-            self._connection = None
-
-    def read(self, meter: Meter, key: str, since: int) -> list[tuple[int, int]]:
-        """See Rows."""
-        statement = "SELECT period, units FROM usage WHERE quota = ? AND window = ? AND key = ? AND period >= ? ORDER BY period"
-        return list(self._open().execute(statement, (meter.name, window_of(meter), key, since)))
 
     def add(self, meter: Meter, key: str, period: int, units: int, ends: float) -> None:
         """See Rows."""
         statement = """INSERT INTO usage (quota, window, key, period, units, most, ends) VALUES (?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT DO UPDATE SET units = units + excluded.units, most = excluded.most"""
         self._open().execute(statement, (meter.name, window_of(meter), key, period, units, meter.units, ends))
-
-    def lines(self) -> list[Line]:
-        """What is counted now, of every key, by quota and key. Raises GatewayError."""
-        statement = """SELECT quota, key, window, sum(units), max(most), max(ends) FROM usage WHERE ends > ? AND units > 0
-            GROUP BY quota, window, key ORDER BY quota, key, window"""
-        with told(self.file):
-            return [Line(*row) for row in self._open().execute(statement, (self._clock(),))]
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:

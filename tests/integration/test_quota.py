@@ -130,6 +130,21 @@ def test_a_store_that_fails_is_told_once_and_each_policy_goes_on_as_it_says(gate
     assert len(gateway.said("ledger-back")) == 1
 
 
+def test_while_the_supervisor_stands_still_leases_go_on_and_new_keys_are_refused_after_a_second(gateway: Gateway) -> None:
+    begun(gateway, 1000)
+    assert ask(gateway, 1) == {200: 1}
+    gateway.hears(signal.SIGSTOP)
+    try:
+        assert ask(gateway, 5) == {200: 5}
+        began = time.monotonic()
+        status, body = gateway.get("/?k=new")
+        assert (status, b"limits-away" in body) == (503, True)
+        assert 0.9 < time.monotonic() - began < 3
+    finally:
+        gateway.hears(signal.SIGCONT)
+    until(lambda: gateway.get("/?k=new")[0] == 200, START, "the supervisor answers")
+
+
 @pytest.mark.slow
 def test_an_idle_lease_is_closed_at_its_end(gateway: Gateway) -> None:
     begun(gateway, 1000)

@@ -378,3 +378,24 @@ def test_the_schema_of_cases_is_made_from_the_structs(gw: Gw) -> None:
     assert made["$defs"]["CaseFile"]["required"] == ["cases"]
     assert made["$defs"]["Turn"]["properties"]["after"]["default"] == 0
     assert made["$defs"]["Expected"]["properties"]["policies"]["anyOf"][0]["items"]["additionalProperties"]["enum"] == ["answer", "next", "pass"]
+
+
+def test_quotas_count_under_the_clock_of_the_case(gw: Gw, folder: Path) -> None:
+    quota = "policies: [quota: {limit: 2, per: day, by: ip}]"
+    (folder / "gw.yaml").write_text(f"listeners: [{{bind: '127.0.0.1:1'}}]\nstore: {{file: gw.db}}\nroutes: [{{path: /, respond: {{}}, {quota}}}]\n")
+    case = """
+cases:
+  - name: a day
+    clock: 2026-03-05T23:00:00Z
+    repeat: 2
+    expect: {status: 200}
+    then:
+      - expect: {status: 429, reason: quota-exceeded, answer: {headers: {Retry-After: "3600"}}}
+      - {after: 59m, expect: {reason: quota-exceeded}}
+      - {after: 1m, repeat: 2, expect: {status: 200}}
+      - expect: {reason: quota-exceeded}
+"""
+    (folder / "gw.test.yaml").write_text(case)
+    said = gw("test")
+    assert said.code == 0, said
+    assert not (folder / "gw.db").exists()

@@ -56,3 +56,13 @@ def test_as_json_and_chosen(gw: Run, counted: Path, options: tuple[str, ...], ke
 def test_explain_knows_what_was_used(gw: Run, counted: Path) -> None:
     assert "0 of 5 left, by ip 127.0.0.1" in gw("explain", "GET", "/").out
     assert "0 of 5 left, by ip 127.0.0.1" in gw("explain", "GET", "/").out, "asking uses nothing"
+
+
+def test_a_store_without_usage_stays_as_it_is(gw: Run, folder: Path) -> None:
+    (folder / "gw.yaml").write_text(CONFIG)
+    for text in ("", "no database at all, but something of another kind"):
+        (folder / "gw.db").write_text(text)
+        said = gw("usage", "--json")
+        assert (said.code, said.out) == ((1, "") if text else (0, "[]\n"))
+        assert gw("explain", "GET", "/").code == (1 if text else 0)
+        assert (folder / "gw.db").read_text() == text

@@ -15,7 +15,7 @@ help:
 	@echo "make test    set everything up, run every test (about twenty minutes on two cores)"
 	@echo "make quick   the tests without the slow ones"
 	@echo "make check   ruff, mypy, cython-lint, stubtest, layers, instruction counts"
-	@echo "make bench   gw against nginx; writes benchmarks/results"
+	@echo "make bench   gw beside nginx, haproxy and Envoy; writes benchmarks/results"
 	@echo "make asan    the wire tests under AddressSanitizer and UBSan"
 	@echo "make fuzz    every fuzzer for FUZZ_SECONDS ($(FUZZ_SECONDS)) seconds"
 	@echo "make trace   line coverage, compiled code included"
@@ -29,6 +29,9 @@ $(VENV)/.packages-build: .ci/packages
 
 $(VENV)/.packages-test: .ci/packages $(VENV)/.packages-build
 	@PYTHON="$(PYTHON)" .ci/packages test && touch $@
+
+$(VENV)/.packages-bench: .ci/packages $(VENV)/.packages-test
+	@PYTHON="$(PYTHON)" .ci/packages bench && touch $@
 
 $(VENV)/.setup: pyproject.toml $(VENV)/.packages-build
 	@echo "gw: setting up $(VENV)"
@@ -60,8 +63,9 @@ check: setup $(VENV)/.packages-test
 	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_source.py
 	$(BIN)/python -m benchmarks.instructions --gate
 
-bench: setup $(VENV)/.packages-test
+bench: setup $(VENV)/.packages-bench
 	@GW_MODULES=none $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e ".[dev,bench]"
+	@GW_MODULES=none $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e ".[peers]" || echo "gw: measuring without Envoy"
 	$(BIN)/python -m benchmarks
 
 # A sanitized build lives in a copy of the tree, so that the release build beside it stays what it is.

@@ -1,4 +1,4 @@
-"""Every figure of benchmarks/README.md anew: `python -m benchmarks` (`make bench`), about twenty minutes on an idle machine."""
+"""Every figure of benchmarks/README.md anew: `python -m benchmarks` (`make bench`), about half an hour on an idle machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chart of CPU per request: one pair of bars a workload, the lower the better."""
+"""The chart of CPU per request: a bar for each peer on each workload, the shorter the better."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import workloads as table
-from benchmarks.results import Result, ratios
+from benchmarks.results import JUDGED, Result, ratios
 
-COLOURS = ["#8c8c8c", "#0072b2", "#e69f00", "#009e73"]  # Okabe and Ito's palette: told apart by colour-blind readers and in grey print
+COLOURS = ["#8c8c8c", "#e69f00", "#009e73", "#cc79a7"]  # Okabe and Ito's palette: told apart by colour-blind readers and in grey print
+OURS = "#0072b2"
+GAP = 0.5  # between workloads, in bars
 BODIES = ["big", "upload"]  # tens to hundreds of µs: on an axis of their own
 
 
@@ -22,7 +24,8 @@ def draw(result: Result, stem: Path) -> None:
 
     names = [workload.name for workload in table.WORKLOADS if workload.name in result.workloads and not workload.spread]
     panels = [part for part in ([name for name in names if name not in BODIES], [name for name in names if name in BODIES]) if part]
-    figure, axes = pyplot.subplots(len(panels), 1, figsize=(9, 1.6 + 0.5 * len(names)), height_ratios=[len(part) for part in panels], squeeze=False)
+    heights = [_starts(result, part)[-1] for part in panels]
+    figure, axes = pyplot.subplots(len(panels), 1, figsize=(9, 1.6 + 0.2 * sum(heights)), height_ratios=heights, squeeze=False)
     for axis, part in zip(axes[:, 0], panels, strict=True):
         _panel(axis, result, part)
     facts = result.machine
@@ -37,20 +40,30 @@ def draw(result: Result, stem: Path) -> None:
     pyplot.close(figure)
 
 
+def _starts(result: Result, names: list[str]) -> list[float]:
+    """Where the bars of each workload begin, counted in bars from the top; the last number is where all end."""
+    found = [0.0]
+    for name in names:
+        found.append(found[-1] + len(result.workloads[name]) + GAP)
+    return found
+
+
 def _panel(axis, result: Result, names: list[str]) -> None:  # type: ignore[no-untyped-def]  # matplotlib is an extra: its types are not always there
-    height = 0.8 / len(result.peers)
-    largest = max(median(result.workloads[name][peer].cpu) for name in names for peer in result.peers)
+    largest = max(median(series.cpu) for name in names for series in result.workloads[name].values())
+    starts = _starts(result, names)
     for order, peer in enumerate(result.peers):
-        values = [median(result.workloads[name][peer].cpu) for name in names]
-        places = [index + (order - (len(result.peers) - 1) / 2) * height for index in range(len(names))]
-        axis.barh(places, values, height * 0.92, label=peer, color=COLOURS[order % len(COLOURS)])
-        for name, place, value in zip(names, places, values, strict=True):
+        present = [(start, result.workloads[name]) for start, name in zip(starts, names, strict=False) if peer in result.workloads[name]]
+        values = [median(cells[peer].cpu) for _, cells in present]
+        places = [start + list(cells).index(peer) for start, cells in present]
+        axis.barh(places, values, 0.92, label=peer, color=OURS if peer == JUDGED else COLOURS[order % len(COLOURS)])
+        for (_, cells), place, value in zip(present, places, values, strict=True):
             text = f"{value:.0f}" if value >= 100 else f"{value:.1f}"
-            if order:
-                text += f"   {ratios(result.workloads[name][peer].cpu, result.workloads[name][result.peers[0]].cpu)[0]:.2f} of {result.peers[0]}"
+            if order and result.peers[0] in cells:
+                text += f"   {ratios(cells[peer].cpu, cells[result.peers[0]].cpu)[0]:.2f} of {result.peers[0]}"
             axis.text(value + largest * 0.008, place, text, va="center", fontsize=8.5)
-    axis.set_yticks(range(len(names)), [table.BY_NAME[name].title for name in names])
-    axis.set_ylim(len(names) - 0.5, -0.5)
+    middles = [start + (len(result.workloads[name]) - 1) / 2 for start, name in zip(starts, names, strict=False)]
+    axis.set_yticks(middles, [table.BY_NAME[name].title for name in names])
+    axis.set_ylim(starts[-1] - GAP, -1)
     axis.set_xlim(0, largest * 1.28)
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.tick_params(axis="y", length=0)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import results
+from benchmarks.servers import Unable
 from benchmarks.workloads import Setup
 
 SOURCE = Path(__file__).with_suffix(".c")
@@ -15,9 +16,9 @@ WORKLOADS = ["plain", "c512", "headers", "big", "upload"]
 
 
 def command(setup: Setup, folder: Path, port: int, origin: int, _cpus: set[int]) -> list[str]:
-    """Compile it into `folder`; the command that serves `port`. Raises SystemExit for workloads that ask for more than bytes passed on."""
+    """Compile it into `folder`; the command that serves `port`. Raises Unable for workloads that ask for more than bytes passed on."""
     if setup != Setup():
-        raise SystemExit(f"floor: it passes bytes on and nothing else; choose --workloads among {','.join(WORKLOADS)}")
+        raise Unable(f"floor: it passes bytes on and nothing else; choose --workloads among {','.join(WORKLOADS)}")
     subprocess.run(["cc", "-O2", "-o", str(folder / "floor"), str(SOURCE)], check=True)
     return [str(folder / "floor"), str(port), str(origin)]
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks import envoy, servers
+
 ROOT = Path(__file__).parent.parent
+FURTHER = ["haproxy", "envoy"]  # peers that need not be there
 
 
 def facts() -> dict[str, str]:
@@ -24,6 +28,8 @@ def facts() -> dict[str, str]:
         "httptools": version("httptools"),
         "cython": version("cython"),
         "nginx": _line(["nginx", "-v"]).removeprefix("nginx version: "),
+        "haproxy": _line(["haproxy", "-v"]).partition(" - ")[0].partition(" 20")[0] if shutil.which("haproxy") else "",
+        "envoy": _envoy(),
         "openssl": _line(["openssl", "version"]),
         "wrk": _line(["wrk", "-v"]).partition(" Copyright")[0],
         "h2load": _line(["h2load", "--version"]),
@@ -51,10 +57,18 @@ def _cpu() -> str:
     return f"{name[1] if name else platform.machine()}, {os.cpu_count()} cores"
 
 
+def _envoy() -> str:
+    try:
+        text = _line([str(envoy.binary()), "--version"])
+    except servers.Absent:
+        return ""
+    return f"Envoy {text.split('/')[-4]}"  # .../envoy  version: COMMIT/1.40.0/Clean/RELEASE/BoringSSL
+
+
 def _os_name() -> str:
     return platform.freedesktop_os_release()["PRETTY_NAME"]
 
 
 def _line(argv: list[str]) -> str:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    return (done.stdout or done.stderr).splitlines()[0].strip()
+    return (done.stdout or done.stderr).strip().splitlines()[0].strip()

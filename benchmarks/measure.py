@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import resource
 import shutil
 import socket
-import ssl
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import load, origin, peers, procfs, servers, tokens
+from benchmarks import callers, load, origin, peers, probes, procfs, servers
 from benchmarks import workloads as table
 from benchmarks.results import Result, Series
 from benchmarks.workloads import Setup, Workload
 
 WARM_SECONDS = 1.0
 SETTLE_SECONDS = 1.5  # buffers are released, the log is flushed
-UPLOAD = 256 * table.KIB
 Say = Callable[[str], None]
 
 
 class Rig:
-    """Where everything runs: two cores, a scratch folder, the peers, and the servers that are up."""
+    """Where everything runs: two cores, a scratch folder, the peers, and the servers that are up. `chosen`: somebody named the peers, so every workload is for all of them."""
 
-    def __init__(self, commands: dict[str, peers.Command], cores: tuple[int, int], say: Say) -> None:
-        self.commands, self.say = commands, say
+    def __init__(self, commands: dict[str, peers.Command], cores: tuple[int, int], say: Say, *, chosen: bool = True) -> None:
+        self.commands, self.say, self.chosen = commands, say, chosen
+        self.absent: dict[str, str] = {}  # peer -> why it is not here
         self.proxy_core, self.load_core = cores
         self.folder = Path(tempfile.mkdtemp(prefix="gw-bench-"))
         self.origins: dict[frozenset[int], servers.Server] = {}
@@ -41,12 +40,25 @@ class Rig:
             self.origins[key] = origin.start(cpus, self.folder)
         return self.origins[key]
 
+    def peers(self, workload: Workload) -> list[str]:
+        """Those to be measured on `workload`."""
+        return [peer for peer in self.commands if peer not in self.absent and (self.chosen or peer in workload.peers)]
+
     def proxy(self, peer: str, label: str, setup: Setup, cpus: set[int], behind: servers.Server) -> servers.Server:
         home = Path(tempfile.mkdtemp(prefix=f"{peer}-{label}-", dir=self.folder))
         if setup.tls:
             peers.make_certificate(home)
         port = servers.free_port()
         return servers.start(f"{home.name}-proxy", self.commands[peer](setup, home, port, behind.port, cpus), cpus, port, home)
+
+    def arguments(self, workload: Workload) -> list[str]:
+        """What the script of the load is told."""
+        kind, found = workload.load.credentials, [str(workload.setup.routes)] if workload.setup.routes else []
+        if kind:
+            path = self.folder / f"{kind}.txt"
+            path.write_text("".join(f"{line}\n" for line in callers.fields(kind)))
+            found.append(str(path))
+        return found
 
     def close(self) -> None:
         for server in self.origins.values():
@@ -61,13 +73,18 @@ def measure_group(rig: Rig, group: list[Workload], result: Result, rounds: int, 
         for workload in group:
             cpus, load_cpus = _places(rig, workload)
             behind = rig.origin(set(load_cpus))
-            for peer in rig.commands:
-                server = rig.proxy(peer, workload.name, workload.setup, cpus, behind)
+            for peer in rig.peers(workload):
+                try:
+                    server = checked(rig, peer, workload, cpus, behind)
+                except servers.Absent as error:
+                    rig.absent[peer] = str(error)
+                    rig.say(f"{peer} is absent: {error}")
+                    continue
+                except servers.Unable as error:
+                    rig.say(f"{workload.name} without {peer}: {error}")
+                    continue
                 stack.callback(server.stop)
-                probe(server.port, workload)
-                if workload.setup.jwt:
-                    probe_forged(server.port, workload.setup.jwt)
-                cells.append(Cell(workload, server, behind, (cpus, load_cpus), result.workloads.setdefault(workload.name, {}).setdefault(peer, Series())))
+                cells.append(Cell(workload, server, behind, (cpus, load_cpus), rig.arguments(workload), result.workloads.setdefault(workload.name, {}).setdefault(peer, Series())))
         for cell in cells:
             cell.warm()
         for turn in range(rounds):
@@ -75,6 +92,23 @@ def measure_group(rig: Rig, group: list[Workload], result: Result, rounds: int, 
                 cell.run(seconds)
         for cell in cells:
             cell.finish()
+
+
+def checked(rig: Rig, peer: str, workload: Workload, cpus: set[int], behind: servers.Server) -> servers.Server:
+    """A proxy that does what the workload says: RuntimeError otherwise. A limit that the load never reaches is tried on a twin with a low one."""
+    if workload.setup.limit:
+        twin = rig.proxy(peer, workload.name, replace(workload.setup, limit=probes.LOW_RATE), cpus, behind)
+        try:
+            probes.check_limit(twin, workload)
+        finally:
+            twin.stop()
+    server = rig.proxy(peer, workload.name, workload.setup, cpus, behind)
+    try:
+        probes.check(server, workload)
+    except RuntimeError:
+        server.stop()
+        raise
+    return server
 
 
 def _places(rig: Rig, workload: Workload) -> tuple[set[int], list[int]]:
@@ -102,12 +136,11 @@ class Foreign:
 class Cell:
     """One peer on one workload."""
 
-    def __init__(self, workload: Workload, server: servers.Server, behind: servers.Server, places: tuple[set[int], list[int]], series: Series) -> None:
-        self.workload, self.server, self.behind, self.series = workload, server, behind, series
+    def __init__(self, workload: Workload, server: servers.Server, behind: servers.Server, places: tuple[set[int], list[int]], arguments: list[str], series: Series) -> None:
+        self.workload, self.server, self.behind, self.arguments, self.series = workload, server, behind, arguments, series
         self.load_cpus = places[1]
         self.cores = places[0] | set(places[1])
         self.scheme = "https" if workload.setup.tls else "http"
-        self.arguments = [str(workload.setup.routes)] if workload.setup.routes else [str(server.output.parent / "tokens.txt")] if workload.setup.jwt else []
         self.sent = 0
 
     def warm(self) -> None:
@@ -139,7 +172,7 @@ class Cell:
     def finish(self) -> None:
         if self.workload.setup.log:
             time.sleep(SETTLE_SECONDS)
-            with (self.server.output.parent / "access.log").open("rb") as lines:
+            with (self.server.folder / probes.LOG).open("rb") as lines:
                 self.series.logged = sum(1 for _ in lines) / self.sent
 
     def _load(self, seconds: float) -> load.Outcome:
@@ -147,42 +180,12 @@ class Cell:
         return load.wrk(self.workload.load, url, seconds, self.load_cpus, self.arguments)
 
 
-def probe(port: int, workload: Workload) -> None:
-    """One request before anything is measured: RuntimeError unless the proxy does what the workload says."""
-    context = ssl._create_unverified_context() if workload.setup.tls else None  # the certificate was made a moment ago
-    connection = http.client.HTTPSConnection("127.0.0.1", port, context=context) if context else http.client.HTTPConnection("127.0.0.1", port)
-    path = table.route_prefix(workload.setup.routes - 1) + "/items/1" if workload.setup.routes else workload.load.path
-    method, body = ("POST", b"u" * UPLOAD) if workload.load.script == "upload" else ("GET", None)
-    with contextlib.closing(connection):
-        issued = tokens.issue(workload.setup.jwt) if workload.setup.jwt else None
-        connection.request(method, path, body, workload.load.fields | ({"Authorization": f"Bearer {issued.tokens[0]}"} if issued else {}))
-        answer = connection.getresponse()
-        got = answer.read()
-        version = connection.sock.version() if isinstance(connection.sock, ssl.SSLSocket) else None
-    if answer.status != 200 or len(got) != (workload.load.body or table.SMALL):
-        raise RuntimeError(f"{workload.name} on port {port}: status {answer.status}, {len(got)} bytes: {got[:300]!r}")
-    if workload.setup.hook and got != b"acme":
-        raise RuntimeError(f"{workload.name} on port {port}: the hook did not set the field, the origin saw {got!r}")
-    if workload.setup.tls and version != "TLSv1.3":
-        raise RuntimeError(f"{workload.name} on port {port}: {version}, not TLSv1.3")
-
-
-def probe_forged(port: int, alg: str) -> None:
-    """A token with a wrong signature must not pass: RuntimeError."""
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    with contextlib.closing(connection):
-        connection.request("GET", "/", headers={"Authorization": f"Bearer {tokens.issue(alg).forged}"})
-        status = connection.getresponse().status
-    if status != 401:
-        raise RuntimeError(f"port {port}: status {status} for a forged token, not 401")
-
-
 def measure_idle(rig: Rig, result: Result, rounds: int) -> None:
     """PSS that each of 5,000 idle keep-alive connections adds; a fresh proxy each round, one request on each connection."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     for _ in range(rounds):
-        for peer in rig.commands:
+        for peer in rig.peers(table.BY_NAME["plain"]):
             server = rig.proxy(peer, table.IDLE, Setup(), {rig.proxy_core}, rig.origin({rig.load_core}))
             try:
                 result.idle.setdefault(peer, []).append(_idle_bytes(server))
@@ -221,7 +224,7 @@ def measure_tail(rig: Rig, result: Result, rounds: int, seconds: float) -> None:
         workload = table.BY_NAME[name]
         with contextlib.ExitStack() as stack:
             up = {}
-            for peer in rig.commands:
+            for peer in rig.peers(workload):
                 server = rig.proxy(peer, table.TAIL, workload.setup, {rig.proxy_core}, rig.origin({rig.load_core}))
                 stack.callback(server.stop)
                 up[peer] = server

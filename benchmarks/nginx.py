@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks import tokens
-from benchmarks.workloads import LIMIT_RATE, Setup, route_prefix
+from benchmarks.servers import METRICS, Unable, free_port
+from benchmarks.workloads import Setup, route_prefix
 
 MODULES = "load_module /usr/lib/nginx/modules/ndk_http_module.so;\nload_module /usr/lib/nginx/modules/ngx_http_lua_module.so;\n"
 PREAMBLE = """user root;
@@ -23,7 +24,7 @@ worker_cpu_affinity {affinity};
 http {{
     {log}
     {limit}
-    {init}
+    {scripts}
     keepalive_requests 1000000000;
     keepalive_timeout 60s;
     client_header_timeout 10s;
@@ -52,6 +53,7 @@ http {{
         {hook}
 {locations}
     }}
+    {metrics}
 }}
 """
 LOG = """log_format json escape=json '{{"time":"$time_iso8601","id":"$request_id","client":"$remote_addr","method":"$request_method","host":"$host",'
@@ -62,13 +64,26 @@ CERTIFICATE = """ssl_certificate {folder}/cert.pem;
         ssl_certificate_key {folder}/key.pem;
         ssl_protocols TLSv1.3;
         ssl_session_timeout 1h;"""
-LIMIT = f"limit_req_zone $binary_remote_addr zone=clients:1m rate={LIMIT_RATE}r/s;\n    limit_req zone=clients burst={LIMIT_RATE} nodelay;"
+LIMIT = "limit_req_zone $binary_remote_addr zone=clients:1m rate={rate}r/s;\n    limit_req zone=clients burst={rate} nodelay;\n    limit_req_status 429;"
 HOOK = """access_by_lua_block {
             local tenant = ngx.var.http_x_tenant
             if tenant then ngx.req.set_header("X-Stamp", tenant) end
         }"""
 JWT = "access_by_lua_block { check_token() }"
-JWT_INIT = 'init_by_lua_block {{ check_token = dofile("{script}")("{alg}", "{key}", "{audience}") }}'
+JWT_INIT = 'check_token = dofile("{lua}/jwt_nginx.lua")("{alg}", "{key}", "{audience}")'
+METRICS_INIT = 'metrics = dofile("{lua}/metrics_nginx.lua")'
+METRICS_PHASES = """lua_shared_dict metrics 10m;
+    init_worker_by_lua_block { metrics.start() }
+    log_by_lua_block { metrics.log() }"""
+METRICS_SERVER = """server {{
+        listen 127.0.0.1:{port};
+        access_log off;
+        location = /metrics {{
+            log_by_lua_block {{ return }}
+            content_by_lua_block {{ metrics.show() }}
+        }}
+    }}"""
+LUA = Path(__file__).parent / "lua"
 
 
 def affinity(cpus: set[int]) -> str:
@@ -78,8 +93,11 @@ def affinity(cpus: set[int]) -> str:
 
 def config(setup: Setup, folder: Path, port: int, origin: int, cpus: set[int]) -> str:
     """The text of nginx.conf."""
+    if setup.keys or setup.blocks or setup.cors:
+        raise Unable("nginx: no API keys, address lists or CORS here")
     prefixes = [route_prefix(index) + "/" for index in range(setup.routes)] or ["/"]
-    return (MODULES if setup.hook or setup.jwt else "") + (PREAMBLE + HTTP).format(
+    route = "set $route {};" if setup.metrics else ""
+    return (MODULES if setup.hook or setup.jwt or setup.metrics else "") + (PREAMBLE + HTTP).format(
         folder=folder,
         workers=setup.workers,
         affinity=affinity(cpus),
@@ -88,16 +106,28 @@ def config(setup: Setup, folder: Path, port: int, origin: int, cpus: set[int]) -
         port=port,
         tls="ssl" if setup.tls else "",
         certificate=CERTIFICATE.format(folder=folder) if setup.tls else "",
-        init=_init(setup, folder) if setup.jwt else "",
-        limit=LIMIT if setup.limit else "",
+        scripts=_scripts(setup, folder),
+        limit=LIMIT.format(rate=setup.limit) if setup.limit else "",
+        metrics=_metrics_server(folder) if setup.metrics else "",
         hook=HOOK if setup.hook else JWT if setup.jwt else "",
-        locations="\n".join(f"        location {prefix} {{ proxy_pass http://origin; }}" for prefix in prefixes),
+        locations="\n".join(f"        location {prefix} {{ {route.format(index)} proxy_pass http://origin; }}" for index, prefix in enumerate(prefixes)),
     )
 
 
-def _init(setup: Setup, folder: Path) -> str:
-    key, _ = tokens.issue(setup.jwt).write(folder)
-    return JWT_INIT.format(script=Path(__file__).parent / "lua" / "jwt_nginx.lua", alg=setup.jwt, key=key, audience=tokens.AUDIENCE)
+def _scripts(setup: Setup, folder: Path) -> str:
+    """What Lua does once, and in the phases that are not a location's."""
+    made = []
+    if setup.jwt:
+        made.append(JWT_INIT.format(lua=LUA, alg=setup.jwt, key=tokens.issue(setup.jwt).write(folder), audience=tokens.AUDIENCE))
+    if setup.metrics:
+        made.append(METRICS_INIT.format(lua=LUA))
+    return (f"init_by_lua_block {{ {' '.join(made)} }}\n    " if made else "") + (METRICS_PHASES if setup.metrics else "")
+
+
+def _metrics_server(folder: Path) -> str:
+    port = free_port()
+    (folder / METRICS).write_text(f"http://127.0.0.1:{port}/metrics gateway_requests_total")
+    return METRICS_SERVER.format(port=port)
 
 
 def command(setup: Setup, folder: Path, port: int, origin: int, cpus: set[int]) -> list[str]:

@@ -24,6 +24,7 @@ http {{
         listen 127.0.0.1:{port} backlog=4096 reuseport;
         default_type text/plain;
         location / {{ return 200 "{small}"; }}
+        location = /team0/service-0/subject {{ return 200 $http_x_subject; }}
         location /headers {{
             add_header Cache-Control "private, max-age=60";
             add_header ETag '"5f2b-18c7d1a2"';

@@ -1,4 +1,7 @@
-"""Peers by name. A peer is one function: `command(setup, folder, port, origin, cpus) -> argv` writes its configuration into `folder` and serves 127.0.0.1:`port`."""
+"""Peers by name. A peer is one function: `command(setup, folder, port, origin, cpus) -> argv` writes its configuration into `folder` and serves 127.0.0.1:`port`.
+
+It raises servers.Absent when it is not on this machine, and servers.Unable for a setup that it has no means for.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,11 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks import floor, gateway, haproxy, nginx
+from benchmarks import envoy, floor, gateway, haproxy, nginx
 from benchmarks.workloads import Setup
 
 Command = Callable[[Setup, Path, int, int, set[int]], list[str]]
-KNOWN: dict[str, Command] = {"nginx": nginx.command, "gw": gateway.command, "haproxy": haproxy.command, "floor": floor.command}
+KNOWN: dict[str, Command] = {"nginx": nginx.command, "gw": gateway.command, "haproxy": haproxy.command, "envoy": envoy.command, "floor": floor.command}
 
 CERTIFICATE = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
 

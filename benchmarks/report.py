@@ -9,25 +9,24 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import chart, results
+from benchmarks import chart, machine, results
 from benchmarks.machine import ROOT
 from benchmarks.results import Result, Row
 
 README = ROOT / "benchmarks" / "README.md"
 FRONT = ROOT / "README.md"
-FRONT_ROWS = ["plain", "headers", "routes1k", "tls", "churn", "big"]
+FRONT_ROWS = ["plain", "headers", "routes1k", "jwt_hs256", "full", "tls", "churn", "big"]
 BESIDE = ["workload", "peer", "requests/s", "p50 ms", "p99 ms", "PSS MB", "RSS MB", "user", "ticks", "foreign", "errors"]
 WORD = {True: "pass", False: "FAIL", None: ""}
 
 
 def show(result: Result, console: Console) -> None:
-    """One table a judged peer, then requests/s, times and memory of all."""
-    for peer in result.peers[1:]:
-        table = Table("workload", "", f"{result.peers[0]}", peer, "ratio", "mark", "", title=f"CPU µs per request: {peer} beside {result.peers[0]}", title_justify="left")
-        for row in results.verdicts(result, peer):
-            colour = {True: "green", False: "red", None: "dim"}[row.passed]
-            table.add_row(row.name, row.title, row.reference, row.judged, row.ratio, row.mark, f"[{colour}]{WORD[row.passed]}[/]")
-        console.print(table)
+    """The table of verdicts, then requests/s, times and memory of all."""
+    table = Table(*_head(result), title=f"CPU µs per request: {results.judged(result)} beside {result.peers[0]}", title_justify="left")
+    for row in results.verdicts(result, results.judged(result)):
+        colour = {True: "green", False: "red", None: "dim"}[row.passed]
+        table.add_row(*_cells(row, result)[:-1], f"[{colour}]{WORD[row.passed]}[/]")
+    console.print(table)
     beside = Table(*BESIDE, title="beside the figure", title_justify="left")
     for line in _beside(result):
         beside.add_row(*line)
@@ -36,21 +35,20 @@ def show(result: Result, console: Console) -> None:
 
 def markdown(result: Result) -> str:
     """The tables as kept in benchmarks/README.md."""
-    head = ["workload", "", result.peers[0]]
-    tables = [grid([*head, peer, "ratio", "mark", ""], [_cells(row) for row in results.verdicts(result, peer)]) for peer in result.peers[1:]]
+    table = grid(_head(result), [_cells(row, result) for row in results.verdicts(result, results.judged(result))])
     beside = (
         "Beside the figure (medians; PSS and RSS over all processes of the peer, `ticks` is the figure by the 10 ms ticks of `stat` over the figure by `schedstat`,"
         " `foreign` the share of the two cores that something else on the machine used):"
     )
-    return "\n\n".join([_machine(result), *tables, beside, grid([*BESIDE], _beside(result))])
+    return "\n\n".join([_machine(result), table, beside, grid([*BESIDE], _beside(result))])
 
 
 def publish(result: Result) -> None:
     """Write tables and charts into the README files."""
     chart.draw(result, ROOT / "benchmarks" / "cpu")
     fill(README, "wire", markdown(result))
-    rows = [row for row in results.verdicts(result, result.peers[-1]) if row.name in FRONT_ROWS]
-    short = grid(["CPU µs per request", f"{result.peers[0]}", result.peers[-1], "ratio"], [[row.title, row.reference, row.judged, row.ratio.split()[0]] for row in rows])
+    rows = [row for row in results.verdicts(result, results.judged(result)) if row.name in FRONT_ROWS]
+    short = grid(["CPU µs per request", f"{result.peers[0]}", results.judged(result), "ratio"], [[row.title, row.reference, row.judged, row.ratio.split()[0]] for row in rows])
     if FRONT.exists() and "<!-- bench -->" in FRONT.read_text():
         fill(FRONT, "bench", short)
 
@@ -69,9 +67,11 @@ def _machine(result: Result) -> str:
     facts = result.machine
     return (
         f"Made {result.date} at commit `{facts['gw']}` on {facts['cpu']}, Linux {facts['kernel']}, {facts['system']}; Python {facts['python']}, uvloop {facts['uvloop']}, "
-        f"httptools {facts['httptools']}, {facts['compiler']}, {facts['nginx']}, {facts['openssl']}, {facts['wrk']}, {facts['h2load']}. "
+        f"httptools {facts['httptools']}, {facts['compiler']}, {facts['nginx']}, {''.join(facts[each] + ', ' for each in machine.FURTHER if facts.get(each))}"
+        f"{facts['openssl']}, {facts['wrk']}, {facts['h2load']}. "
         f"{result.options['rounds']} rounds of {result.options['seconds']} s; figures are CPU µs per request unless the line says otherwise; "
-        "`±` is half the range of the ratio over the rounds."
+        "`±` is half the range over the rounds; further peers have their ratio to the reference in brackets."
+        + "".join(f" Absent: {peer} ({why})." for peer, why in result.absent.items())
     )
 
 
@@ -89,8 +89,14 @@ def _beside(result: Result) -> list[list[str]]:
     return lines
 
 
-def _cells(row: Row) -> list[str]:
-    return [row.name, row.title, row.reference, row.judged, row.ratio, row.mark, WORD[row.passed]]
+def _head(result: Result) -> list[str]:
+    peer = results.judged(result)
+    return ["workload", "", result.peers[0], *results.others(result, peer), peer, "ratio", "mark", ""]
+
+
+def _cells(row: Row, result: Result) -> list[str]:
+    further = [row.others.get(each, "") for each in results.others(result, results.judged(result))]
+    return [row.name, row.title, row.reference, *further, row.judged, row.ratio, row.mark, WORD[row.passed]]
 
 
 def grid(head: list[str], lines: list[list[str]]) -> str:

@@ -14,6 +14,15 @@ from benchmarks import procfs
 
 START_SECONDS = 20
 STOP_SECONDS = 8
+METRICS = "metrics"  # file of a server's folder: where it shows its metrics, and the name of its count of requests
+
+
+class Absent(Exception):
+    """A peer is not on this machine; the text says how to get it."""
+
+
+class Unable(Exception):
+    """A peer cannot do what the workload says."""
 
 
 @dataclass
@@ -24,6 +33,11 @@ class Server:
     process: subprocess.Popen[bytes]
     port: int
     output: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where it was configured, and writes."""
+        return self.output.parent
 
     def pids(self) -> list[int]:
         return procfs.descendants(self.process.pid)

@@ -1,4 +1,4 @@
-"""Tokens for the workloads that check them: the key, what peers verify with, and 200 callers."""
+"""Tokens for the workloads that check them: the key, what peers verify with, 200 callers, and tokens that must be refused."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 COUNT = 200
 LIFE = 4 * 3600  # seconds: longer than any run
 AUDIENCE = "bench"
+SUBJECT = "X-Subject"  # the field that tells the origin who calls
 
 
 @dataclass(frozen=True)
 class Issued:
-    """`key` is a secret as text, or a public key as PEM; `forged` is good but for its signature."""
+    """`key` is a secret as text, or a public key as PEM, `jwks` the same as a JWKS; `refused` names what is wrong with each token that must not pass."""
 
     alg: str
     key: str
+    jwks: str
     tokens: list[str]
-    forged: str
+    refused: dict[str, str]
 
-    def write(self, folder: Path) -> tuple[Path, Path]:
-        """The key and the tokens, one a line, as files in `folder`."""
-        key, tokens = folder / "token.key", folder / "tokens.txt"
-        key.write_text(self.key)
-        tokens.write_text("\n".join(self.tokens) + "\n")
-        return key, tokens
+    def write(self, folder: Path) -> Path:
+        """The key as a file in `folder`."""
+        path = folder / "token.key"
+        path.write_text(self.key)
+        return path
 
 
 @cache
@@ -42,23 +43,39 @@ def issue(alg: str) -> Issued:
     secret = hashlib.sha256(b"gw benchmarks").hexdigest()
     private = rsa.generate_private_key(65537, 2048) if alg == "RS256" else None
 
-    def sign(text: str) -> bytes:
+    def signed(claims: dict[str, object]) -> str:
+        text = ".".join(base64url(json.dumps(each, separators=(",", ":")).encode()) for each in ({"alg": alg, "typ": "JWT"}, claims))
         if private:
-            return private.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
-        return hmac.digest(secret.encode(), text.encode(), "sha256")
+            return f"{text}.{base64url(private.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+        return f"{text}.{base64url(hmac.digest(secret.encode(), text.encode(), 'sha256'))}"
 
     spki = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     key = private.public_key().public_bytes(*spki).decode() if private else secret
-    unsigned = [_unsigned(alg, number) for number in range(COUNT)]
-    tokens = [f"{text}.{_base64url(sign(text))}" for text in unsigned]
-    return Issued(alg, key, tokens, f"{unsigned[0]}.{tokens[1].rpartition('.')[2]}")
+    tokens = [signed(_claims(number)) for number in range(COUNT)]
+    refused = {
+        "forged": f"{tokens[0].rpartition('.')[0]}.{tokens[1].rpartition('.')[2]}",
+        "expired": signed(_claims(0) | {"exp": int(time.time()) - LIFE}),
+        "another audience's": signed(_claims(0) | {"aud": "others"}),
+    }
+    return Issued(alg, key, json.dumps({"keys": [_jwk(alg, secret, private)]}), tokens, refused)
 
 
-def _unsigned(alg: str, number: int) -> str:
-    now = int(time.time())
-    claims = {"iss": "https://issuer.example/", "sub": f"user-{number:07d}", "aud": AUDIENCE, "exp": now + LIFE, "iat": now, "scope": "read write", "jti": f"8f1b7c2e{number:04x}"}
-    return ".".join(_base64url(json.dumps(each, separators=(",", ":")).encode()) for each in ({"alg": alg, "typ": "JWT"}, claims))
-
-
-def _base64url(data: bytes) -> str:
+def base64url(data: bytes) -> str:
     return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def subject(number: int) -> str:
+    """Who the caller of token `number` is."""
+    return f"user-{number:07d}"
+
+
+def _claims(number: int) -> dict[str, object]:
+    now = int(time.time())
+    return {"iss": "https://issuer.example/", "sub": subject(number), "aud": AUDIENCE, "exp": now + LIFE, "iat": now, "scope": "read write", "jti": f"8f1b7c2e{number:04x}"}
+
+
+def _jwk(alg: str, secret: str, private: rsa.RSAPrivateKey | None) -> dict[str, str]:
+    if private is None:
+        return {"kty": "oct", "alg": alg, "k": base64url(secret.encode())}
+    public = private.public_key().public_numbers()
+    return {"kty": "RSA", "alg": alg, "n": base64url(public.n.to_bytes(256, "big")), "e": base64url(public.e.to_bytes(3, "big"))}

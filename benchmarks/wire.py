@@ -1,4 +1,4 @@
-"""CPU per request of gw beside nginx, over real sockets: `python -m benchmarks.wire [--workloads plain,tls] [--rounds 5] [--seconds 3] [--publish]`."""
+"""CPU per request of gw beside its peers, over real sockets: `python -m benchmarks.wire [--workloads plain,tls] [--rounds 5] [--seconds 3] [--publish]`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from benchmarks import workloads as table
 IDLE_ROUNDS = 3
 TICKS_TOLERANCE = 0.05
 FOREIGN_TOLERANCE = 0.03
+DEFAULT = ",".join(table.RIVALS)
 
 
 def main() -> int:
@@ -33,7 +34,7 @@ def main() -> int:
         console.print(f"[yellow]doubt:[/] {line}")
     if options.publish:
         report.publish(result)
-    return int(any(row.passed is False for peer in result.peers[1:] for row in results.verdicts(result, peer)))
+    return int(any(row.passed is False for row in results.verdicts(result, results.judged(result))))
 
 
 def _options() -> argparse.Namespace:
@@ -41,7 +42,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workloads", default=",".join(table.NAMES), help="comma separated; those of one group run together (default: all)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3, help="of load per round and peer")
-    parser.add_argument("--peers", default="nginx,gw", help="label=peer or label=module:function, comma separated; the first is the reference")
+    parser.add_argument("--peers", default="", help=f"label=peer or label=module:function, comma separated, the first is the reference (default: of {DEFAULT} those in the table)")
     parser.add_argument("--out", type=Path, default=machine.ROOT / "benchmarks" / "results", help="folder for the result")
     parser.add_argument("--publish", action="store_true", help="write tables and charts into the README files")
     options = parser.parse_args()
@@ -54,12 +55,13 @@ def _options() -> argparse.Namespace:
 
 
 def run(wanted: list[str], text: str, rounds: int, seconds: float, console: Console | None = None) -> results.Result:
-    """Measure the workloads `wanted` on the peers of `text`, as --peers takes them."""
+    """Measure the workloads `wanted` on the peers of `text`, as --peers takes them; "": those of the table."""
     console = console or Console(stderr=True)
-    commands = peers.resolve(text)
+    commands = peers.resolve(text or DEFAULT)
+    wanted = [*wanted, *(base for name in wanted if name in table.BY_NAME for base, _ in table.BY_NAME[name].over)]  # what is compared runs in the same rounds
     described = {"rounds": str(rounds), "seconds": f"{seconds:g}"}
     result = results.Result(datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), machine.facts(), described, list(commands))
-    rig = measure.Rig(commands, machine.cores(), console.print)
+    rig = measure.Rig(commands, machine.cores(), console.print, chosen=bool(text))
     try:
         for _, members in groupby((workload for workload in table.WORKLOADS if workload.name in wanted), key=lambda workload: workload.group or workload.name):
             group = list(members)
@@ -72,12 +74,13 @@ def run(wanted: list[str], text: str, rounds: int, seconds: float, console: Cons
             measure.measure_tail(rig, result, rounds, seconds)
     finally:
         rig.close()
+    result.absent, result.peers = rig.absent, [peer for peer in commands if peer not in rig.absent]
     return result
 
 
 def doubts(result: results.Result) -> list[str]:
     """What makes a figure of this run suspect."""
-    found = []
+    found = [f"{peer} is absent: {why}" for peer, why in result.absent.items()]
     for name, cells in [*result.workloads.items(), *result.tail.items()]:
         for peer, series in cells.items():
             if series.errors:

@@ -27,7 +27,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # The same inside gw/_fast: kernels, wire, data plane.
 FAST = [
     # kernels
-    {"headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out", "cidr", "words"},
+    {"library", "headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out", "cidr", "words"},
     {"regex", "path", "shm", "x509"},
     {"cell"},
     {"predicate", "pick", "bucket", "budget", "tls_context", "forest", "keys", "api_keys"},
@@ -45,7 +45,7 @@ FAST = [
     {"decide", "life", "limit"},
     {"exchange"},
     {
-        "agent", "allowance", "credential", "cross_origin", "hooks", "identity", "inflight", "jwt_step", "lease_step", "permit",
+        "agent", "allowance", "alternative", "credential", "cross_origin", "hooks", "identity", "inflight", "jwt_step", "lease_step", "permit",
         "rate", "request_id", "respond", "secure_headers", "shed", "target", "templates",
     },
     {"lane"},

@@ -1,13 +1,15 @@
 """What a head asks for: host, normalised path, route. Decides without touching a socket, so that gw explain asks the same code."""
 
+from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memcpy, memset
 
 from gw._fast.answer cimport (
     R_AMBIGUOUS_LENGTH, R_AMBIGUOUS_PATH, R_BODY_TOO_LARGE, R_CONNECT_NOT_ALLOWED, R_EXPECTATION_FAILED, R_HEAD_TOO_LARGE, R_INVALID_HOST, R_INVALID_PATH,
     R_MALFORMED_BODY, R_MALFORMED_HEAD, R_METHOD_NOT_ALLOWED, R_MISSING_HOST, R_NONE, R_NO_ROUTE, R_OVERLOADED, R_REQUEST_LINE_TOO_LONG, R_TOO_MANY_FIELDS, R_TRACE_NOT_ALLOWED,
-    R_TRAILERS_TOO_LARGE, R_UNSUPPORTED_TRANSFER_CODING, R_UNSUPPORTED_VERSION,
+    R_TRAILERS_TOO_LARGE, R_UNSUPPORTED_TRANSFER_CODING, R_UNSUPPORTED_VERSION, R_NO_CREDENTIAL, reason_text,
 )
+from gw._fast.forward cimport text_room
 from gw._fast.h1 cimport (
     BODY_LENGTH, BODY_NONE, FAULT_CHUNK, FAULT_CODING, FAULT_CODING_UNKNOWN, FAULT_EXPECT, FAULT_FIELD_COUNT, FAULT_HEAD_SIZE, FAULT_HOST, FAULT_HOST_MISSING,
     FAULT_LENGTH, FAULT_LINE_SIZE, FAULT_TRAILER, FAULT_VERSION, host_valid,
@@ -17,6 +19,9 @@ from gw._fast.path cimport PATH_E_ABOVE_ROOT, PATH_E_DOUBLE, PATH_E_ENCODED_SLAS
 from gw._fast.plane cimport HOST_MAX, PATH_INLINE, STEP_NEXT, X_CONNECT, X_HEAD_REQUEST, X_IDEMPOTENT, X_UPGRADE, Plan, SnapshotState, Steps
 from gw._fast.radix cimport ROUTE_METHOD, router_find
 from gw._fast.slab cimport buf_take
+
+cdef extern from "string.h" nogil:
+    void* memmem(const void* text, size_t n, const void* piece, size_t m)
 
 
 cdef uint8_t fault_reason(uint8_t fault) noexcept nogil:
@@ -271,9 +276,55 @@ cdef bint step_goes_on(Exchange* x, const StepCall* call, int verdict) noexcept 
     if verdict == STEP_NEXT:
         if call.then_step:
             x.step = call.then_step
+            x.challenges_len = 0
+            x.better_reason = R_NONE
         return True
     if call.else_step == 0:
+        if x.challenges_len or x.better_reason:
+            _add_challenges(x)
         return False
+    _keep_challenges(x)
     memset(&x.own, 0, sizeof(x.own))
     x.step = call.else_step
+    return True
+
+
+cdef inline bint _challenges(const Exchange* x) noexcept nogil:
+    return not x.own.by_hook and reason_text(x.own.reason).status == 401
+
+
+cdef void _keep_challenges(Exchange* x) noexcept nogil:
+    """What would prove an identity to the alternative that has just refused (RFC 9110 section 11.6.1 lets an answer hold several challenges)."""
+    if not _challenges(x):
+        return
+    if x.better_reason == R_NONE and x.own.reason != R_NO_CREDENTIAL:
+        x.better_reason = x.own.reason
+    _join(x, x.own.fields, x.own.fields_len)
+
+
+cdef void _add_challenges(Exchange* x) noexcept nogil:
+    if not _challenges(x):
+        return
+    if x.own.reason == R_NO_CREDENTIAL and x.better_reason:
+        x.own.reason = x.better_reason
+    if _join(x, x.own.fields, x.own.fields_len):
+        x.own.fields = x.challenges
+        x.own.fields_len = x.challenges_len
+
+
+cdef bint _join(Exchange* x, const char* lines, uint32_t n) noexcept nogil:
+    """x.challenges with these lines behind them, unless they hold them already. False: there is no memory for that."""
+    cdef uint32_t before = x.challenges_len
+    cdef ptrdiff_t moved = lines - x.arena if x.arena <= lines < x.arena + x.arena_used else -1
+    cdef char* room
+    if n == 0 or (before and memmem(x.challenges, before, lines, n) != NULL):
+        return True
+    room = text_room(x, before + n)
+    if room == NULL:
+        return False
+    if before:
+        memcpy(room, x.challenges, before)
+    memcpy(room + before, lines if moved < 0 else x.arena + moved, n)
+    x.challenges = room
+    x.challenges_len = before + n
     return True

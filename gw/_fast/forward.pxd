@@ -21,5 +21,6 @@ cdef bint edit_push(Edits* edits, uint8_t op, const char* name, uint32_t name_le
 # Marks the fields that `set` and `remove` take away, in every spelling, turns off edits that later ones undo, and defaults that the message has.
 cdef void apply_removals(Head* head, Edits* edits) noexcept nogil
 cdef void put_edits(const Edits* edits, Out* out) noexcept nogil      # field lines of what is left to add
+cdef bint client_ip(Exchange* x, uint8_t* ip) noexcept nogil              # the same in 16 bytes, IPv4 inside IPv6; False: it has none
 cdef const char* client_address(Exchange* x, uint32_t* n) noexcept nogil   # of the first peer that is not a trusted proxy
 cdef bint address_trusted(const SnapshotState* snapshot, const char* text, uint32_t n) noexcept nogil

@@ -1,6 +1,6 @@
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport realloc
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy
 
 from gw._fast.cidr cimport address_bytes
 from gw._fast.h1 cimport BODY_CHUNKED, BODY_EOF
@@ -53,6 +53,7 @@ cdef char* text_room(Exchange* x, uint32_t n) noexcept nogil:
         _move(&x.client_edits, x.arena, x.arena_used, grown)
         x.own.fields = _moved(x.own.fields, x.arena, x.arena_used, grown)
         x.own.body = _moved(x.own.body, x.arena, x.arena_used, grown)
+        x.challenges = _moved(x.challenges, x.arena, x.arena_used, grown)
         x.target = _moved(x.target, x.arena, x.arena_used, grown)
         x.arena = grown
         x.arena_cap = cap
@@ -139,6 +140,7 @@ cdef void put_rest(Exchange* x, Out* out) noexcept nogil:
 cdef void put_template(Exchange* x, const Template* template, Out* out) noexcept nogil:
     cdef uint32_t i
     cdef const Part* part
+    cdef bint secure
     for i in range(template.n):
         part = &template.parts[i]
         if part.kind == PART_TEXT:
@@ -149,7 +151,8 @@ cdef void put_template(Exchange* x, const Template* template, Out* out) noexcept
             if x.match.prefix_len < x.path_len:
                 _put_joined(x, out)
         elif part.kind == PART_SCHEME:
-            put(out, b"https" if x.secure else b"http", 5 if x.secure else 4)
+            secure = secure_for_client(x)
+            put(out, b"https" if secure else b"http", 5 if secure else 4)
         elif part.kind == PART_HOST:
             put(out, x.host, x.host_len)
         elif part.kind == PART_PATH:
@@ -264,6 +267,23 @@ cdef const char* client_address(Exchange* x, uint32_t* n) noexcept nogil:
         if x.head.fields[i].id == H_X_FORWARDED_FOR and not _follow_hops(x, &x.head.fields[i], &found, n):
             break
     return found
+
+
+cdef bint client_ip(Exchange* x, uint8_t* ip) noexcept nogil:
+    """A peer that is no proxy is read once for all its requests."""
+    cdef Conn* client = x.client
+    cdef uint32_t n = 0
+    cdef const char* text
+    if not client.trusted and client.ip_known:
+        memcpy(ip, client.ip, 16)
+        return True
+    text = client_address(x, &n)
+    if not address_bytes(text, n, ip):
+        return False
+    if not client.trusted:
+        memcpy(client.ip, ip, 16)
+        client.ip_known = 1
+    return True
 
 
 cdef bint _follow_hops(Exchange* x, const Field* field, const char** found, uint32_t* n) noexcept nogil:

@@ -92,7 +92,7 @@ class Request:
 
     @property
     def scheme(self) -> str:
-        """`http` or `https`, as the client's side of gw sees it."""
+        """`http` or `https`, as the client sees it: a trusted proxy in front of gw says so in X-Forwarded-Proto."""
 
     @property
     def client(self) -> str:

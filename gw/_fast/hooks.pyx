@@ -15,7 +15,7 @@ from gw._fast.answer cimport R_DECISION_UNAVAILABLE, R_HOOK_FAILED, R_HOOK_TIMEO
 from gw._fast.budget cimport Budget, budget_spent
 from gw._fast.claims cimport JSON_MEMBERS_MAX, Members, json_read
 from gw._fast.fields cimport FieldWalk, edit_adds, edits_undo, field_shown, fields_named, fields_next
-from gw._fast.forward cimport client_address, edit_push, text_room
+from gw._fast.forward cimport client_address, edit_push, secure_for_client, text_room
 from gw._fast.headers cimport TOKEN, Field, Head, same_name
 from gw._fast.hist cimport hist_add
 from gw._fast.plane cimport BY_GATEWAY, EDIT_ADD, EDIT_REMOVE, EDIT_SET, STEP_ANSWER, STEP_NEXT, STEP_PARK, Edits, Identity
@@ -236,7 +236,8 @@ cdef class Request:
 
     @property
     def scheme(self) -> str:
-        return "https" if self.alive().secure else "http"
+        """As the client sees it: a trusted proxy in front of gw says so in X-Forwarded-Proto."""
+        return "https" if secure_for_client(self.alive()) else "http"
 
     @property
     def tls(self) -> Tls | None:

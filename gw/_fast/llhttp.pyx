@@ -3,11 +3,7 @@ from libc.string cimport memset
 
 from httptools.parser import parser as _engine_module
 
-cdef extern from "dlfcn.h" nogil:
-    void* dlopen(const char* path, int flags)
-    void* dlsym(void* handle, const char* name)
-    int RTLD_NOW
-    int RTLD_NOLOAD
+from gw._fast.library cimport Library
 
 ctypedef void (*InitFunction)(Parser*, int, const Settings*) noexcept nogil
 ctypedef int (*ExecuteFunction)(Parser*, const char*, size_t) noexcept nogil
@@ -23,13 +19,6 @@ cdef NumberFunction _status
 cdef ByteFunction _major
 cdef ByteFunction _minor
 cdef SwitchFunction _set_any_version
-
-
-cdef void* _symbol(void* handle, bytes name) except NULL:
-    cdef void* found = dlsym(handle, name)
-    if found == NULL:
-        raise ImportError(f"httptools at {_engine_module.__file__} does not export {name.decode()}: gw needs httptools 0.9 (pip install 'httptools>=0.9,<0.10')")
-    return found
 
 
 cdef void parser_init(Parser* parser, int kind, const Settings* settings) noexcept nogil:
@@ -126,17 +115,14 @@ cdef bint _agrees(int kind, bytes message, uint8_t expected):
 
 def _bind():
     global _init, _execute, _error_pos, _status, _major, _minor, _set_any_version
-    cdef bytes path = _engine_module.__file__.encode()
-    cdef void* handle = dlopen(path, RTLD_NOW | RTLD_NOLOAD)
-    if handle == NULL:
-        raise ImportError(f"cannot open httptools' parser at {_engine_module.__file__}")
-    _init = <InitFunction>_symbol(handle, b"llhttp_init")
-    _execute = <ExecuteFunction>_symbol(handle, b"llhttp_execute")
-    _error_pos = <PositionFunction>_symbol(handle, b"llhttp_get_error_pos")
-    _status = <NumberFunction>_symbol(handle, b"llhttp_get_status_code")
-    _major = <ByteFunction>_symbol(handle, b"llhttp_get_http_major")
-    _set_any_version = <SwitchFunction>_symbol(handle, b"llhttp_set_lenient_version")
-    _minor = <ByteFunction>_symbol(handle, b"llhttp_get_http_minor")
+    cdef Library library = Library("httptools", _engine_module, "httptools 0.9 (pip install 'httptools>=0.9,<0.10')")
+    _init = <InitFunction>library.symbol(b"llhttp_init")
+    _execute = <ExecuteFunction>library.symbol(b"llhttp_execute")
+    _error_pos = <PositionFunction>library.symbol(b"llhttp_get_error_pos")
+    _status = <NumberFunction>library.symbol(b"llhttp_get_status_code")
+    _major = <ByteFunction>library.symbol(b"llhttp_get_http_major")
+    _set_any_version = <SwitchFunction>library.symbol(b"llhttp_set_lenient_version")
+    _minor = <ByteFunction>library.symbol(b"llhttp_get_http_minor")
     if not (_agrees(HTTP_REQUEST, b"GET /x HTTP/1.1\r\na: b\r\n\r\n", 1 | 2 | 4 | 16) and _agrees(HTTP_RESPONSE, b"HTTP/1.1 204 No\r\na: b\r\n\r\n", 2 | 4 | 8 | 16)):
         raise ImportError(f"httptools at {_engine_module.__file__} holds a parser whose interface gw does not know: install httptools 0.9 (pip install 'httptools>=0.9,<0.10')")
 

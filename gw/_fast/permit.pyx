@@ -5,8 +5,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp
 
 from gw._fast.answer cimport R_ADDRESS_DENIED, R_NO_CREDENTIAL, R_NOT_PERMITTED, R_SCOPE_MISSING
-from gw._fast.cidr cimport AddressSet, address_bytes, address_of, ranges_hold
-from gw._fast.forward cimport client_address
+from gw._fast.cidr cimport AddressSet, address_of, ranges_hold
+from gw._fast.forward cimport client_address, client_ip
 from gw._fast.plane cimport STEP_NEXT, Exchange, Identity
 from gw._fast.step cimport Step, step_refuses
 from gw._fast.words cimport Word, lists
@@ -84,9 +84,7 @@ cdef int _comes_from(void* self, Exchange* x) noexcept nogil:
     """What is no address, such as the peer on a Unix socket, passes no gate."""
     cdef const Gate* gate = <const Gate*>self
     cdef uint8_t address[16]
-    cdef uint32_t n = 0
-    cdef const char* text = client_address(x, &n)
-    if not address_bytes(text, n, address) or (gate.deny != NULL and ranges_hold(gate.deny, address_of(address))):
+    if not client_ip(x, address) or (gate.deny != NULL and ranges_hold(gate.deny, address_of(address))):
         return step_refuses(x, R_ADDRESS_DENIED, NULL, 0)
     if gate.allow == NULL or ranges_hold(gate.allow, address_of(address)):
         return STEP_NEXT

@@ -369,6 +369,9 @@ cdef struct Exchange:
     uint32_t host_len
     uint32_t id_len
     uint32_t target_len
+    const char* challenges      # field lines of alternatives that refused, in the arena; they go with the refusal of the last one
+    uint32_t challenges_len
+    uint8_t better_reason       # R_*: of an alternative that was given a credential; R_NONE: none was
     const char* target          # path and query towards the origin as a policy rewrote them, in the arena; NULL: as the plan says
     Buf* path_buf               # owned, when the path is longer than PATH_INLINE
     Buf* trailers               # owned, TRAILER_MAX bytes for each direction

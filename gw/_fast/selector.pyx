@@ -9,16 +9,10 @@ from libc.string cimport memchr, memcmp, memcpy
 
 from gw._fast.claims cimport JSON_NUMBER, JSON_OBJECT, JSON_STRING, json_find
 from gw._fast.claims cimport Value as JsonValue
-from gw._fast.forward cimport client_address
+from gw._fast.forward cimport client_ip
 from gw._fast.hash cimport hash_key
 from gw._fast.headers cimport Field, head_find
 from gw._fast.predicate cimport query_decode, query_equals
-
-cdef extern from "arpa/inet.h" nogil:
-    enum:
-        AF_INET
-        AF_INET6
-    int inet_pton(int family, const char* text, void* out)
 
 cdef enum:
     VALUE_MAX = 2048            # bytes of a query value; a longer one is missing
@@ -56,16 +50,7 @@ cdef uint32_t cut(uint8_t* address, uint32_t n, uint32_t bits) noexcept nogil:
 
 cdef uint32_t client_prefix(const SelectorPart* part, Exchange* x, uint8_t* address) noexcept nogil:
     """Bytes of the client's address, 4 or 16, in `address`; 0 where it has none."""
-    cdef char terminated[48]
-    cdef uint32_t n = 0
-    cdef const char* text = client_address(x, &n)
-    if n >= sizeof(terminated):
-        return 0
-    memcpy(terminated, text, n)
-    terminated[n] = 0
-    if inet_pton(AF_INET, terminated, address) == 1:
-        return cut(address, 4, part.bits4)
-    if inet_pton(AF_INET6, terminated, address) != 1:
+    if not client_ip(x, address):
         return 0
     if memcmp(address, MAPPED, 12) == 0:
         memcpy(address, address + 12, 4)

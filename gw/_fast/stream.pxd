@@ -81,6 +81,8 @@ cdef struct Conn:
     uint8_t lingers             # client: unread bytes of a request are expected after our answer
     uint16_t choice             # origin: index of the endpoint it was picked as
     char addr[46]               # client: peer's address as text
+    uint8_t ip_known            # client: ip is set
+    uint8_t ip[16]              # client: addr as bytes, IPv4 inside IPv6
 
 
 cdef struct Reactor:

@@ -3,11 +3,7 @@ from libc.stdlib cimport calloc, free
 
 from uvloop import loop as _engine_module
 
-cdef extern from "dlfcn.h" nogil:
-    void* dlopen(const char* path, int flags)
-    void* dlsym(void* handle, const char* name)
-    int RTLD_NOW
-    int RTLD_NOLOAD
+from gw._fast.library cimport Library
 
 cdef enum:                      # uv_handle_type
     UV_IDLE = 6
@@ -34,29 +30,19 @@ cdef LoopFunction _update_time
 cdef SizeFunction _handle_size
 
 
-cdef void* _symbol(void* handle, bytes name) except NULL:
-    cdef void* found = dlsym(handle, name)
-    if found == NULL:
-        raise ImportError(f"uvloop at {_engine_module.__file__} does not export {name.decode()}: gw needs uvloop 0.21 or newer (pip install 'uvloop>=0.21')")
-    return found
-
-
 def _bind():
     global _prepare_init, _prepare_start, _idle_init, _idle_start, _idle_stop, _close, _backend_fd, _backend_timeout, _update_time, _handle_size
-    cdef bytes path = _engine_module.__file__.encode()
-    cdef void* handle = dlopen(path, RTLD_NOW | RTLD_NOLOAD)
-    if handle == NULL:
-        raise ImportError(f"cannot open uvloop at {_engine_module.__file__}")
-    _prepare_init = <InitFunction>_symbol(handle, b"uv_prepare_init")
-    _prepare_start = <StartFunction>_symbol(handle, b"uv_prepare_start")
-    _idle_init = <InitFunction>_symbol(handle, b"uv_idle_init")
-    _idle_start = <StartFunction>_symbol(handle, b"uv_idle_start")
-    _idle_stop = <StopFunction>_symbol(handle, b"uv_idle_stop")
-    _close = <CloseFunction>_symbol(handle, b"uv_close")
-    _backend_fd = <LoopNumber>_symbol(handle, b"uv_backend_fd")
-    _backend_timeout = <LoopNumber>_symbol(handle, b"uv_backend_timeout")
-    _update_time = <LoopFunction>_symbol(handle, b"uv_update_time")
-    _handle_size = <SizeFunction>_symbol(handle, b"uv_handle_size")
+    cdef Library library = Library("uvloop", _engine_module, "uvloop 0.21 or newer (pip install 'uvloop>=0.21')")
+    _prepare_init = <InitFunction>library.symbol(b"uv_prepare_init")
+    _prepare_start = <StartFunction>library.symbol(b"uv_prepare_start")
+    _idle_init = <InitFunction>library.symbol(b"uv_idle_init")
+    _idle_start = <StartFunction>library.symbol(b"uv_idle_start")
+    _idle_stop = <StopFunction>library.symbol(b"uv_idle_stop")
+    _close = <CloseFunction>library.symbol(b"uv_close")
+    _backend_fd = <LoopNumber>library.symbol(b"uv_backend_fd")
+    _backend_timeout = <LoopNumber>library.symbol(b"uv_backend_timeout")
+    _update_time = <LoopFunction>library.symbol(b"uv_update_time")
+    _handle_size = <SizeFunction>library.symbol(b"uv_handle_size")
 
 
 _bind()

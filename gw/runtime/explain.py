@@ -17,6 +17,7 @@ from gw._fast.lane import Lane
 from gw._fast.lease import Leases
 from gw._fast.shm import Segment
 from gw._fast.snapshot import Snapshot
+from gw.config.policies import ANY
 from gw.errors import GatewayError
 from gw.store import Ask, MemoryLedger, Source, Usage, source_key
 
@@ -185,6 +186,8 @@ async def _steps(asked: Inquiry) -> list[Verdict]:
                 await asyncio.wait([asked.task])
                 await asyncio.sleep(0)  # its callbacks run in the loop's next turn
             found = {**found, **asked.woken(), "us": found["us"] + round((time.monotonic() - began) * 1_000_000)}
+        if found["policy"] == ANY:
+            continue
         verdicts.append(Verdict(found["policy"], found["verdict"], found["told"], found["reason"], found["us"], found["pointer"]))
     return verdicts
 

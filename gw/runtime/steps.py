@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from gw._fast.alternative import ForgetStep, MarkStep
 from gw._fast.hooks import PythonStep
 from gw._fast.identity import FIELDS, IdentityStep
 from gw._fast.shm import Segment
@@ -66,6 +67,7 @@ class StepBuilder:
         self.store = base / config.store.file if config.store and config.store.file else None
         self.shared = config.store is not None and config.store.redis is not None
         self.made: dict[str, Any] = {}
+        self.tells = IdentityStep({field: getattr(config.identity, field) for field in FIELDS})
         self.authenticates = any(self._kind(each) == "authentication" for each in written_policies(config))
 
     @property
@@ -86,7 +88,7 @@ class StepBuilder:
         plan = self._plan(written, self._tools(name, route.service or "", params))
         plan.guard()
         if self.authenticates:
-            plan.steps.append(IdentityStep({field: getattr(self.config.identity, field) for field in FIELDS}))
+            plan.steps.append(self.tells)
         return plan
 
     def of_consumer(self, name: str) -> Plan:
@@ -139,9 +141,25 @@ class StepBuilder:
         for member in written.members:
             last = member is written.members[-1]
             following = other if last else Place()
-            self._add(plan, member, tools, end, following)
+            if following and self._leaves_traces(member):
+                self._add_traceless(plan, member, tools, end, following)
+            else:
+                self._add(plan, member, tools, end, following)
             if not last and following:
                 following.position = len(plan.steps)
+
+    def _add_traceless(self, plan: Plan, member: WrittenPolicy, tools: Tools, end: Place, following: Place) -> None:
+        """As _add, but what it did before it refuses is undone."""
+        mark, refused = MarkStep(ANY), Place()
+        plan.steps.append(mark)
+        self._add(plan, member, tools, end, refused)
+        refused.position = len(plan.steps)
+        plan.places[len(plan.steps)] = (None, following)
+        plan.steps.append(ForgetStep(ANY, mark))
+
+    def _leaves_traces(self, member: WrittenPolicy) -> bool:
+        """Whether it may have edited heads or named a caller, and refuse all the same: compiled policies by themselves do not."""
+        return member.name == ALL or (member.name != ANY and self._find(member).file is not None)
 
     def _may_be_alternative(self, written: WrittenPolicy) -> None:
         if self._find(written).kind != "authentication":

@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks import gateway, instructions, load, nginx, peers, procfs, report, results, wire
+from benchmarks import chart, gateway, instructions, load, nginx, peers, procfs, report, results, wire
 from benchmarks import workloads as table
 from gw import config
 
@@ -71,6 +72,46 @@ def test_marks_are_gws_alone() -> None:
     assert results.verdicts(found, "again")[0].passed is None
 
 
+def test_a_cost_over_plain_is_taken_round_by_round() -> None:
+    cells = {"plain": {"gw": series(10.0, 20.0, 11.0)}, "limit": {"gw": series(10.2, 20.4, 11.2)}, "ip_list": {"gw": series(10.5, 20.5, 11.5)}}
+    rows = {row.name: row for row in results.verdicts(result_of(**cells), "gw")}
+    assert [(rows[name].judged, rows[name].passed) for name in ("limit over plain", "ip_list over plain")] == [("+0.20 ± 0.10", True), ("+0.50 ± 0.00", False)]
+
+
+def test_longer_requests_are_told_apart_from_the_policy() -> None:
+    cells = {"plain": {"gw": series(10.0)}, "plain_key": {"gw": series(10.25)}, "api_key": {"gw": series(10.5)}}
+    rows = {row.name: (row.judged, row.passed) for row in results.verdicts(result_of(**cells), "gw")}
+    assert (rows["api_key over plain"], rows["api_key over plain_key"]) == (("+0.50 ± 0.00", False), ("+0.25 ± 0.00", None))
+
+
+@pytest.mark.parametrize(("cpu", "passed"), [(12.0, True), (12.1, False)])
+def test_full_is_judged_beside_haproxy_too(cpu: float, passed: bool) -> None:
+    found = result_of(full={"nginx": series(40.0), "haproxy": series(20.0), "gw": series(cpu)})
+    found.peers = ["nginx", "haproxy", "gw"]
+    rows = results.verdicts(found, "gw")
+    assert [(row.name, row.passed) for row in rows] == [("full", True), ("full to haproxy", passed)]
+    assert (rows[0].others, rows[1].others) == ({"haproxy": "20.0 (0.50)"}, {"haproxy": "20.0"})
+
+
+def test_a_table_has_room_for_peers_that_were_not_measured_everywhere() -> None:
+    found = result_of(plain={"nginx": series(10.0), "gw": series(8.0)}, full={"nginx": series(40.0), "envoy": series(60.0), "gw": series(16.0)}, cors={"gw": series(8.3)})
+    found.peers, found.absent = ["nginx", "envoy", "gw"], {"haproxy": "it is not installed"}
+    text = report.markdown(found)
+    assert "| plain | GET, 64 keep-alive connections, 200 B | 10.0 |  | 8.0 | 0.80 ± 0.00 | <= 0.80 | pass |" in text
+    assert "| 40.0 | 60.0 (1.50) | 16.0 | 0.40 ± 0.00 |" in text
+    assert "| cors over plain | µs more than plain in the same round |  |  | +0.30 ± 0.00 |  | <= 0.40 | pass |" in text
+    assert "Absent: haproxy (it is not installed)." in text
+    assert wire.doubts(found)[0] == "haproxy is absent: it is not installed"
+
+
+def test_the_chart_is_drawn_of_what_was_measured(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    found = result_of(plain={"nginx": series(10.0), "gw": series(8.0)}, big={"nginx": series(500.0), "haproxy": series(400.0), "gw": series(300.0)}, cors={"gw": series(8.3)})
+    found.peers = ["nginx", "haproxy", "gw"]
+    chart.draw(found, tmp_path / "cpu")
+    assert all((tmp_path / f"cpu.{ending}").stat().st_size for ending in ("svg", "png"))
+
+
 def test_routes_and_workers_are_judged_against_gw_itself() -> None:
     cells = {name: {"nginx": series(10.0), "gw": series(cpu)} for name, cpu in (("routes1k", 5.0), ("routes10k", 5.4), ("workers1", 5.0), ("workers2", 5.6))}
     rows = {row.title: row.passed for row in results.verdicts(result_of(**cells), "gw") if row.name not in cells}
@@ -110,7 +151,8 @@ def test_tables_name_every_workload() -> None:
 def test_gw_accepts_the_configuration_of_every_workload(workload: table.Workload, tmp_path: Path) -> None:
     if workload.setup.tls:
         peers.make_certificate(tmp_path)
-    loaded = config.load(Path(gateway.command(workload.setup, tmp_path, 20001, 20002, {0})[-1]))
+    setup = replace(workload.setup, keys=min(workload.setup.keys, 10))
+    loaded = config.load(Path(gateway.command(setup, tmp_path, 20001, 20002, {0})[-1]))
     assert len(loaded.config.routes) == max(1, workload.setup.routes)
     assert (loaded.config.access_log is not None, loaded.config.process.workers) == (workload.setup.log, workload.setup.workers)
 

@@ -117,6 +117,7 @@ def test_a_port_in_use_is_one_sentence(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.speed
 def test_the_demo_does_what_it_prints(folder: Path) -> None:
     port = free_port()
     with running("demo", "--port", str(port), port=port) as process:

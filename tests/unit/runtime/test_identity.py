@@ -44,6 +44,23 @@ def build(config: Config, tools: Tools) -> Hooks:
         SEEN.append((config.text, request.consumer, request.status))
     return Hooks(request=mark, response=back, done=done)
 """
+EDIT = """
+KIND = "authentication"
+
+def build(config: Config, tools: Tools) -> Hooks:
+    def edit(request: Request) -> None:
+        request.headers.add("X-Edit", config.text)
+        request.response_headers.add("X-Edit", config.text)
+    return Hooks(request=edit)
+"""
+NOBODY = """
+from gw.policy import Refusal
+
+KIND = "authentication"
+
+def build(config: Config, tools: Tools) -> Hooks:
+    return Hooks(request=lambda request: Refusal("no-credential"))
+"""
 CONSUMERS = """
 consumers:
   alice: {groups: [staff, admin], policies: [mark: {text: alice's}]}
@@ -66,7 +83,7 @@ def rig(tmp_path: Path, origin: Origin) -> Iterator[Make]:
 
     def make(policies: str) -> Rig:
         config = f"services: {{one: {{endpoints: ['127.0.0.1:{origin.port}']}}}}\nroutes: [{{path: /, name: all, service: one, policies: {policies}}}]\n{CONSUMERS}"
-        made.append(Rig(tmp_path, config, key=KEY, slow=KEY, mark=MARK))
+        made.append(Rig(tmp_path, config, key=KEY, slow=KEY, mark=MARK, edit=EDIT, nobody=NOBODY))
         return made[-1]
 
     yield make
@@ -91,8 +108,55 @@ def test_the_last_alternative_says_why_it_is_refused(rig: Make) -> None:
     with Client(rig(ALTERNATIVES).port) as client:
         assert client.ask("/", "X-Key: eve").status == 401
         answer = client.ask("/")
-        assert (answer.status, answer.one("WWW-Authenticate")) == (401, "Key of=dave")
+        assert answer.status == 401
+        assert answer.all("WWW-Authenticate") == ["Key of=alice", "Key of=bob", "Key of=carol", "Key of=dave"]
         assert answer.one("Content-Type") == "application/problem+json"
+
+
+def test_the_reason_is_that_of_an_alternative_which_was_given_a_credential(rig: Make) -> None:
+    with Client(rig("[any-of: [{key: {text: alice}}, {nobody: {text: x}}]]").port) as client:
+        answer = client.ask("/", "X-Key: eve")
+        assert (answer.status, answer.told["reason"]) == (401, "invalid-credential")
+        assert client.ask("/").told["reason"] == "no-credential"
+        assert client.ask("/", "X-Key: alice").status == 200
+
+
+def test_challenges_of_one_kind_are_told_once(rig: Make) -> None:
+    with Client(rig("[any-of: [{key: {text: alice}}, {key: {text: alice}}, {slow: {text: alice}}]]").port) as client:
+        assert client.ask("/").all("WWW-Authenticate") == ["Key of=alice"]
+
+
+PARTS = [
+    "{all-of: [{key: {text: alice}}, {edit: {text: one}}, {slow: {text: bob}}]}",
+    "{any-of: [{key: {text: carol}}, {all-of: [{key: {text: alice}}, {edit: {text: two}}, {key: {text: bob}}]}]}",
+    "{all-of: [{key: {text: alice}}, {any-of: [{all-of: [{edit: {text: three}}, {slow: {text: dave}}]}, {key: {text: erin}}]}]}",
+]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_what_an_alternative_did_before_it_refused_is_undone(rig: Make, part: str) -> None:
+    made = rig(f"[mark: {{text: before}}, any-of: [{part}, {{edit: {{text: last}}}}], mark: {{text: behind}}]")
+    with Client(made.port) as client:
+        for _ in range(2):
+            answer = client.ask("/", "X-Key: alice")
+            assert answer.status == 200
+            assert answer.sent("X-Edit") == ["last"]
+            assert answer.all("X-Edit") == ["last"]
+            assert answer.sent("X-Consumer") == answer.sent("X-Subject") == []
+            assert answer.sent("X-Mark") == ["before", "behind"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_explain_does_not_show_the_undoing(tmp_path: Path, rig: Make, part: str) -> None:
+    rig(f"[any-of: [{part}, {{edit: {{text: last}}}}]]")
+    segment = Segment(1, 64, 64)
+    engine = Engine(compile_snapshot(load(tmp_path / "gw.yaml").config, 1, segment, tmp_path), segment)
+    try:
+        found = asyncio.run(engine.ask("GET", "/", [("X-Key", "alice"), ("Host", "h")]))
+        assert "any-of" not in [each.policy for each in found.verdicts]
+        assert (found.identity, found.forwarded.count(b"X-Edit: last"), found.forwarded.count(b"X-Edit")) == ({}, 1, 1)
+    finally:
+        engine.close()
 
 
 def test_every_part_of_all_of_must_pass(rig: Make) -> None:

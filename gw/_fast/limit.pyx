@@ -1,11 +1,11 @@
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING
 
 from gw._fast.answer cimport R_DENIED, R_LIMITS_FULL
-from gw._fast.forward cimport client_address, edit_push, text_room
+from gw._fast.forward cimport edit_push, text_room
 from gw._fast.hash cimport hash_key
 from gw._fast.out cimport Out, out_init, put, put_number
 from gw._fast.plane cimport EDIT_ADD, STEP_NEXT
-from gw._fast.selector cimport selector_key
+from gw._fast.selector cimport selector_key, selector_text
 from gw._fast.step cimport step_refuses
 
 MISSING = {"count": MISSING_COUNT, "refuse": MISSING_REFUSE, "skip": MISSING_SKIP}
@@ -105,12 +105,11 @@ cdef class LimitStep(Step):
         telling.policy_len = <uint32_t>len(text)
 
     cdef str _told(self, const Limit* limit, Exchange* x, str figures):
-        cdef uint32_t n = 0
-        cdef const char* client
+        cdef uint32_t i
+        cdef list parts
         if limit.seen == SEEN_LACKING:
             return f"not counted: the request lacks {' or '.join(self.by)}"
         if limit.seen == SEEN_FULL:
             return "not counted: the table of limits is full"
-        client = client_address(x, &n)
-        parts = [f"{part} {PyBytes_FromStringAndSize(client, n).decode('latin-1')}" if part.startswith("ip") else part for part in self.by]
+        parts = [f"{self.by[i]} {selector_text(limit.parts + i, 1, x)}" for i in range(limit.n_parts)]
         return f"{'would be refused, ' if limit.seen == SEEN_REFUSED and limit.dry else ''}{figures}, by {' and '.join(parts)}"

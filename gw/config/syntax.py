@@ -52,6 +52,8 @@ def host_flaw(host: str) -> str | None:
 
 def network_flaw(text: str) -> tuple[str, str] | None:
     """Why this is not an IP address or CIDR block, with advice, or None."""
+    if "%" in text:
+        return f"'{text}' names a zone, which is not known of a client", f"leave '%{text.partition('%')[2].partition('/')[0]}' out"
     try:
         ipaddress.ip_network(text)
     except ValueError:

@@ -66,7 +66,7 @@ def test_a_refusal_takes_no_place_in_the_limits_behind_it(tmp_path: Path) -> Non
 
 def test_explain_says_how_many_there_are_and_takes_no_place(tmp_path: Path) -> None:
     with asking(tmp_path, "concurrency: {limit: 1, by: host}") as asked:
-        assert [asked.ask().verdicts[0].told for _ in range(2)] == ["1 of 1 in flight, by host"] * 2
+        assert [asked.ask().verdicts[0].told for _ in range(2)] == ["1 of 1 in flight, by host localhost"] * 2
 
 
 def test_a_dry_run_refuses_nothing(tmp_path: Path) -> None:

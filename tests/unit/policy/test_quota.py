@@ -75,7 +75,7 @@ def test_clients_are_told_what_is_left_and_when_to_come_back(tmp_path: Path) -> 
 def test_explain_says_how_much_is_left_and_reads_what_the_store_has_counted(tmp_path: Path) -> None:
     meter = Meter("route all", 5, calendar="day")
     with quota(tmp_path, "limit: 5, per: day") as asked:
-        assert asked.ask("X-Key: carol", wall=at("2026-03-05")).verdicts[1].told == "4 of 5 left, by consumer"
+        assert asked.ask("X-Key: carol", wall=at("2026-03-05")).verdicts[1].told == "4 of 5 left, by consumer carol"
     store = UsageLedger(tmp_path / "gw.db", lambda: at("2026-03-05"))
     import asyncio
 
@@ -83,7 +83,7 @@ def test_explain_says_how_much_is_left_and_reads_what_the_store_has_counted(tmp_
     with quota(tmp_path, "limit: 5, per: day") as asked:
         asked.count_from(tmp_path / "gw.db")
         refused = asked.ask("X-Key: carol", wall=at("2026-03-05"))
-        assert (refused.reason, refused.verdicts[1].told) == ("quota-exceeded", "0 of 5 left, next in 8.64e+04 s, by consumer")
+        assert (refused.reason, refused.verdicts[1].told) == ("quota-exceeded", "0 of 5 left, next in 8.64e+04 s, by consumer carol")
         assert asked.passes("X-Key: alice", wall=at("2026-03-05"))
     store.end()
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.redis_server import RedisServer
+
 ROOT = Path(__file__).parent.parent
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # child processes run this checkout too
 
@@ -54,3 +56,14 @@ def nothing_is_left() -> Iterator[None]:
         gc.collect()  # what only waits for the collector is no leak
     assert not open_sockets() - sockets, "the test left sockets open"
     assert not children() - processes, "the test left child processes"
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis that runs, and ends with the test."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    server = RedisServer(folder)
+    server.start()
+    yield server
+    server.kill()

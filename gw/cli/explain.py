@@ -51,7 +51,7 @@ async def _asked(loaded: Loaded, method: str, url: str, fields: list[tuple[str, 
     from gw.runtime import Engine
 
     store = loaded.config.store
-    engine = Engine(*compiled(loaded), loaded.base / store.file if store else None)
+    engine = Engine(*compiled(loaded), loaded.base / store.file if store and store.file else None)
     try:
         for error in await engine.supply(remote=online):
             complain(str(error))

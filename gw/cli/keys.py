@@ -81,7 +81,7 @@ def hash_password() -> None:
 def _opened(named: Path | None) -> tuple[Config, Keys]:
     loaded = load(config_path(named))
     store = loaded.config.store
-    if store is None:
+    if store is None or store.file is None:
         raise GatewayError("this config has no store to keep keys in. Add `store: {file: gw.db}`, or write hashes (gw keys hash) under a consumer's `api_keys`.")
     return loaded.config, Keys(loaded.base / store.file)
 

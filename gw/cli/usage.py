@@ -18,9 +18,10 @@ BAR = 20  # characters
 def usage(quota: str | None, key: str | None, as_json: bool, named: Path | None) -> None:
     """Print a line for each key that has used something of a quota. Raises GatewayError without a store."""
     loaded = load(config_path(named))
-    if loaded.config.store is None:
+    store = loaded.config.store
+    if store is None or store.file is None:
         raise GatewayError("this config has no store that quotas are counted in. Add `store: {file: gw.db}`.")
-    file = loaded.base / loaded.config.store.file
+    file = loaded.base / store.file
     lines = [line for line in _lines(file) if (quota is None or line.quota == quota) and (key is None or line.key == key)]
     if as_json:
         say_json([_plain(line) for line in lines])

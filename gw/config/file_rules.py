@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gw.config.convert import BROKEN, whole
 from gw.config.expand import sought
-from gw.config.model import Certificate, Config, ListenerTls, OriginTls
+from gw.config.model import Certificate, Config, ListenerTls, OriginTls, RedisTls
 from gw.config.node import join
 from gw.errors import Problem
 
@@ -20,7 +20,9 @@ def check_files(config: Config, base: Path) -> Iterator[Problem]:
             yield from _listener_tls(listener.tls, base, f"$.listeners[{index}].tls")
     for name, service in config.services.items():
         if service is not BROKEN and service.tls is not None:
-            yield from _origin_tls(service.tls, base, f"{join('$.services', name)}.tls")
+            yield from _towards(service.tls, base, f"{join('$.services', name)}.tls", "this service")
+    if (tls := _redis_tls(config)) is not None:
+        yield from _towards(tls, base, "$.store.redis.tls", "this Redis")
     for index, folder in whole(config.modules):
         if not _is_folder(base, folder):
             yield Problem(message=f"no such folder: {folder}", pointer=f"$.modules[{index}]", hint=sought(base, folder))
@@ -34,10 +36,10 @@ def tls_files(config: Config, base: Path) -> list[Path]:
         if listener.tls is not None:
             names += [name for each in listener.tls.certificates for name in (each.cert, each.key)]
             names.append(listener.tls.client_certificates.ca if listener.tls.client_certificates else None)
-    for service in config.services.values():
-        if service.tls is not None:
-            own = service.tls.certificate
-            names += [service.tls.ca, *((own.cert, own.key) if own else ())]
+    for tls in (*(service.tls for service in config.services.values()), _redis_tls(config)):
+        if tls is not None:
+            own = tls.certificate
+            names += [tls.ca, *((own.cert, own.key) if own else ())]
     return [base / name for name in dict.fromkeys(names) if name is not None]
 
 
@@ -54,13 +56,18 @@ def _listener_tls(tls: ListenerTls, base: Path, pointer: str) -> Iterator[Proble
             yield Problem(message="no cipher of TLS 1.2 in this list is known to OpenSSL", pointer=f"{pointer}.ciphers", hint=hint)
 
 
-def _origin_tls(tls: OriginTls, base: Path, pointer: str) -> Iterator[Problem]:
+def _redis_tls(config: Config) -> RedisTls | None:
+    store = config.store
+    return None if store in (None, BROKEN) or store.redis in (None, BROKEN) else store.redis.tls
+
+
+def _towards(tls: OriginTls | RedisTls, base: Path, pointer: str, whom: str) -> Iterator[Problem]:
     if tls.ca is not None:
         yield from _authorities(tls.ca, base, f"{pointer}.ca")
     if tls.certificate is not None:
         yield from _certificate(tls.certificate, base, f"{pointer}.certificate")
     if not tls.verify:
-        message = "whoever can reach the connection can pretend to be this service, because its certificate is not verified"
+        message = f"whoever can reach the connection can pretend to be {whom}, because its certificate is not verified"
         yield Problem(message=message, pointer=f"{pointer}.verify", at_key=True, severity="warning", hint="name its authority in `ca` instead")
 
 

@@ -279,10 +279,40 @@ class IdentityFields(Struct, forbid_unknown_fields=True, frozen=True):
     method: Annotated[str | None, Meta(description="Policy that proved it.")] = None
 
 
+class RedisTls(Struct, forbid_unknown_fields=True, frozen=True):
+    """TLS towards a Redis."""
+
+    verify: Annotated[bool, Meta(description="Verify the chain and the name.")] = True
+    ca: Annotated[str | None, Meta(description="PEM file with authorities; unset means the system's.")] = None
+    certificate: Annotated[Certificate | None, Meta(description="Client certificate shown to the Redis.")] = None
+
+
+class Redis(Struct, forbid_unknown_fields=True, frozen=True):
+    """A Redis or Valkey in which several nodes count together."""
+
+    url: Annotated[
+        str,
+        Meta(description="`redis://host:port`, `rediss://host:port` (TLS) or `unix:///path`; `user:password@` before the host, `/3` behind it for database 3."),
+    ]
+    password: Annotated[Annotated[str, Meta(min_length=1)] | None, Meta(description="Instead of one in `url`, as it is: `${ENV}` or `file:`.")] = None
+    database: Annotated[Annotated[int, Meta(ge=0, le=16383)] | None, Meta(description="Number of the database; unset means what `url` says, or 0.")] = None
+    tls: Annotated[RedisTls | None, Meta(description="How `rediss://` is verified; unset means by the system's authorities.")] = None
+    prefix: Annotated[str, Meta(min_length=1, description="Begins the names of all keys. Nodes of one prefix count together.")] = "gw"
+    timeout: Annotated[Duration, Bounds(0.005, 5), Meta(description="Longest wait for an answer, connecting included.")] = Duration(0.2)
+    lease: Annotated[
+        Duration, Bounds(0.05, 10), Meta(description="Longest life of units that a node was granted. Shorter is more exact, longer asks Redis less often.")
+    ] = Duration(0.5)
+
+    def __repr__(self) -> str:
+        """Without the URL and the password."""
+        return f"Redis(prefix={self.prefix!r}, timeout={self.timeout}, lease={self.lease})"
+
+
 class Store(Struct, forbid_unknown_fields=True, frozen=True):
     """Where gw keeps what is made at run time: keys, usage of quotas."""
 
-    file: Annotated[str, Meta(min_length=1, description="SQLite file; relative to the config file.")] = "gw.db"
+    file: Annotated[Annotated[str, Meta(min_length=1)] | None, Meta(description="SQLite file; relative to the config file. null = none.")] = "gw.db"
+    redis: Annotated[Redis | None, Meta(description="Counts limits that are `shared` by several nodes.")] = None
 
 
 class Config(Struct, forbid_unknown_fields=True, frozen=True):

@@ -16,6 +16,7 @@ from gw.config.model import Config, Endpoint, Listener, Route, Service
 from gw.config.node import join
 from gw.config.policies import leaves, read_policies
 from gw.config.route_rules import check_field_name, check_host_sent, check_route
+from gw.config.store_rules import check_store
 from gw.config.syntax import FRAMING_FIELDS, network_flaw
 from gw.errors import Problem
 
@@ -38,6 +39,7 @@ def check_objects(config: Config) -> Iterator[Problem]:
     for pointer, raw in _policy_lists(config):
         yield from read_policies(raw, pointer)[1]
     yield from check_consumers(config)
+    yield from check_store(config)
     yield from _trusted_proxies(config)
     yield from _limits(config)
 

@@ -40,6 +40,7 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
     cost: Annotated[int, Meta(ge=1, le=65536, description="Units that a request takes.")] = 1
     headers: Annotated[bool, Meta(description="Tell clients with `RateLimit` and `RateLimit-Policy`; not in `dry_run`.")] = True
     full: Full = "closed"
+    shared: Annotated[bool, Meta(description="Count on all nodes together, in the store's Redis; without it each node counts in the store's file.")] = False
     away: Away = "local"
     dry_run: DryRun = False
     name: Name = None
@@ -76,8 +77,8 @@ def build(config: Config, tools: Tools) -> LeaseStep:
 def _window(config: Config, units: int, name: str) -> Leased:
     seconds = SECONDS[config.per]
     if config.window == "rolling":
-        return leased(Meter(name, units, us=seconds * 1_000_000), config.name or "default", seconds)
-    return leased(Meter(name, units, calendar=config.per, zone=config.zone), config.name or "default", 0 if config.per == "month" else seconds)
+        return leased(Meter(name, units, us=seconds * 1_000_000, shared=config.shared), config.name or "default", seconds)
+    return leased(Meter(name, units, calendar=config.per, zone=config.zone, shared=config.shared), config.name or "default", 0 if config.per == "month" else seconds)
 
 
 def _tier(consumer: Consumer, groups: list[str]) -> int:
@@ -86,7 +87,9 @@ def _tier(consumer: Consumer, groups: list[str]) -> int:
 
 def _flaws(config: Config, tools: Tools) -> list[Problem]:
     problems = []
-    if tools.store is None:
+    if config.shared and not tools.shared:
+        problems.append(Problem(message="a quota that nodes share has nowhere to count", pointer=f"{tools.pointer}.shared", hint="add `redis` to the config's `store`"))
+    if tools.store is None and not config.shared:
         problems.append(Problem(message="a quota has nowhere to count", pointer=tools.pointer, at_key=True, hint="add `store: {file: gw.db}` to the config"))
     try:
         ZoneInfo(config.zone)

@@ -46,7 +46,7 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
     name: Name = None
     shared: Annotated[
         bool,
-        Meta(description="Count on all nodes together, in the store's Redis. In any span of time then passes what the rate allows in that span and a second more."),
+        Meta(description="Count on all nodes together, in the store's Redis. In any span of time then passes what the rate allows in that span and a `store.redis.lease` more."),
     ] = False
     away: Away = "local"
 
@@ -92,7 +92,7 @@ def _shared(config: Config, tools: Tools, windows: list[tuple[str, int, int, int
         away=config.away,
         tiers=[
             [
-                leased(Meter(f"{name} by {', '.join(parts)}, {rate} in {us} us", rate, us=us, burst=burst), label, max(1, us * burst // rate // 1_000_000))
+                leased(Meter(f"{name} by {', '.join(parts)}, {rate} in {us} us", rate, us=us, burst=burst, shared=True), label, max(1, us * burst // rate // 1_000_000))
                 for label, rate, us, burst in windows
             ]
         ],

@@ -64,7 +64,8 @@ class StepBuilder:
         self.folders = [base / folder for folder in config.modules]
         self.found: dict[str, Policy] = {}
         self.sources: list[tuple[Source, Callable[[bytes], None]]] = []
-        self.store = base / config.store.file if config.store else None
+        self.store = base / config.store.file if config.store and config.store.file else None
+        self.shared = config.store is not None and config.store.redis is not None
         self.made: dict[str, Any] = {}
         self.tells = IdentityStep({field: getattr(config.identity, field) for field in FIELDS})
         self.authenticates = any(self._kind(each) == "authentication" for each in written_policies(config))
@@ -112,7 +113,7 @@ class StepBuilder:
         return policy
 
     def _tools(self, route: str, service: str, params: Sequence[str]) -> Tools:
-        return Tools(route, "", service, self.base, self.segment, self.config.consumers, self.sources, params, self.store, made=self.made)
+        return Tools(route, "", service, self.base, self.segment, self.config.consumers, self.sources, params, self.store, self.shared, self.made)
 
     def _plan(self, written: Sequence[WrittenPolicy], tools: Tools) -> Plan:
         plan = Plan()

@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from gw._fast.lease import Leases
 from gw._fast.shm import Segment
@@ -18,7 +19,7 @@ from gw.store import Ask, Grant, Ledger, MemoryLedger, Rest, calendar_bounds
 from gw.store.source import Log
 
 QUOTA_LEASE = 10.0  # seconds that a grant of a quota may be spent
-RATE_LEASE = 1.0  # of a rate that nodes share: what it may exceed its limit by
+RATE_LEASE = 1.0  # of a rate
 TURN = 256  # asks that one call of the ledger answers: the loop stands still meanwhile
 FIRST = 8  # units of a key's first grant, at most
 FIRST_PART = 100  # and at most this part of the limit
@@ -61,6 +62,11 @@ class Figures(Struct):
     away: bool = False
 
 
+def summed(figures: list[Figures]) -> Figures | None:
+    """Of several lenders; None of none. Away is what one of them is."""
+    return Figures(*(sum(values) for values in zip(*map(astuple, figures), strict=True))) if figures else None
+
+
 class Lender:
     """`woken()` is called when leases were written that exchanges may wait for; `start(work)` runs work on the loop until it is done or the process ends."""
 
@@ -80,6 +86,7 @@ class Lender:
         self._clock = clock
         self._wall = wall
         self._ledger: Ledger | None = None
+        self._life: float | None = None
         self._former: list[Ledger] = []
         self._local = MemoryLedger(wall)
         self._wanted: dict[bytes, Asked] = {}
@@ -98,11 +105,11 @@ class Lender:
         """Whether there is a ledger to ask."""
         return self._ledger is not None
 
-    def use(self, ledger: Ledger | None) -> None:
-        """Grant from this ledger from now on; what another one granted goes back there."""
+    def use(self, ledger: Ledger | None, life: float | None = None) -> None:
+        """Grant from this ledger from now on; what another one granted goes back there. `life`: of all grants, in seconds, instead of those above."""
         if self._ledger:
             self._former.append(self._ledger)
-        self._ledger = ledger
+        self._ledger, self._life = ledger, life
         self._retry = 0.0
 
     async def begin(self) -> None:
@@ -134,9 +141,10 @@ class Lender:
             await asyncio.sleep(0)  # what other workers ask in this turn comes along
             while self._wanted:
                 batch = [self._wanted.pop(place) for place in list(self._wanted)[:TURN]]
-                for lease, asked in ((QUOTA_LEASE, [each for each in batch if not each.meter.burst]), (RATE_LEASE, [each for each in batch if each.meter.burst])):
+                rates, quotas = [each for each in batch if each.meter.burst], [each for each in batch if not each.meter.burst]
+                for life, asked in ((RATE_LEASE, rates), (QUOTA_LEASE, quotas)):
                     if asked:
-                        await self._answer(asked, lease)
+                        await self._answer(asked, self._life or life)
                 if self._waited:
                     self._waited = False
                     self._woken()

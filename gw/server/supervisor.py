@@ -25,6 +25,7 @@ from gw import __version__
 from gw._fast.bucket import Limits
 from gw._fast.shm import Segment
 from gw.config import Config, Loaded, load, parse_bind
+from gw.config.model import Redis
 from gw.errors import ConfigError
 from gw.observe import open_error_log
 from gw.runtime import compile_snapshot, warnings
@@ -41,6 +42,7 @@ from gw.server.watch import Watch, watched
 from gw.server.workers import Workers
 from gw.services import Discovery, SystemResolver, named_endpoints
 from gw.store import UsageLedger
+from gw.store.redis_ledger import RedisLedger
 from gw.tls import TicketKeys
 
 TICK = 1.0  # seconds between two looks at heartbeats
@@ -96,7 +98,7 @@ class Supervisor:
         self._exit_code: int | None = None
         self._replaced_by: int | None = None  # process id of the successor, once it serves
         self._successor: upgrade.Successor | None = None
-        self._counted_in: Path | None = None  # file of the ledger in use
+        self._counted_in: tuple[Path | None, Redis | None] = (None, None)  # where the ledgers in use are
         self.serving = False  # every worker has accepted connections once
         self.shedding = limits.Shedding()
         self.memory: limits.Memory | None = None
@@ -118,7 +120,8 @@ class Supervisor:
         self.current = Revision(1, loaded, snapshot)
         self.discovery = Discovery(SystemResolver(), self._name_changed, self.log)
         self.sources = Sources(lambda source, data: self.workers.send(messages.Supply(source, data)), self.log)
-        self.lender = Lender(self.segment, lambda: self.workers.send(messages.Granted()), self._start, self.log)
+        # One for each ledger: either may be away.
+        self.lender, self.shared_lender = (Lender(self.segment, self._granted, self._start, self.log) for _ in range(2))
         self.workers = Workers(count, self, self.loop, self._actions)
         self.reloader = Reloader(self, self._load)
         self.view = View(self)
@@ -182,7 +185,7 @@ class Supervisor:
         if late := await self.sources.first(RESOLVE_TIMEOUT):
             self.log("warning", "sources-slow", sources=late, hint="serving without them; policies that need them answer 503 until they come")
         self._count_in_store()
-        await self.lender.begin()
+        await asyncio.gather(self.lender.begin(), self.shared_lender.begin())
         self._look_at_memory()
         worker.name_process("gw: supervisor")
         self.log(
@@ -272,7 +275,7 @@ class Supervisor:
             self.sources.want(message.source)
             return
         if isinstance(message, messages.Asked):
-            self.lender.asked(message)
+            (self.shared_lender if message.meter.shared else self.lender).asked(message)
             return
         if isinstance(message, messages.Report):
             level = message.fields.pop("level", "warning")
@@ -341,13 +344,20 @@ class Supervisor:
         self.log.configure(self.current.config.error_log)
         self._count_in_store()
 
+    def _granted(self) -> None:
+        self.workers.send(messages.Granted())
+
     def _count_in_store(self) -> None:
         """Limits that outlive gw are counted in the store of the revision in force."""
         store = self.current.config.store
-        file = self.current.loaded.base / store.file if store and self.current.snapshot.settings["leases"] else None
-        if file != self._counted_in:
-            self._counted_in = file
+        base, leases = self.current.loaded.base, self.current.snapshot.settings["leases"]
+        file = base / store.file if store and store.file and leases else None
+        redis = store.redis if store and leases else None
+        before, self._counted_in = self._counted_in, (file, redis)
+        if file != before[0]:
             self.lender.use(UsageLedger(file) if file else None)
+        if redis != before[1]:
+            self.shared_lender.use(RedisLedger(redis, base) if redis else None, float(redis.lease) if redis else None)
 
     def _files_changed(self, paths: list[Path]) -> None:
         self._start(self.reload(", ".join(str(path) for path in paths) + " changed"))
@@ -480,7 +490,7 @@ class Supervisor:
     async def _give_leases_back(self) -> None:
         try:
             async with asyncio.timeout(KILL_GRACE):
-                await self.lender.end()
+                await asyncio.gather(self.lender.end(), self.shared_lender.end())
         except TimeoutError:
             self.log("warning", "leases-lost", hint="what they held counts as spent")
 

@@ -14,6 +14,7 @@ from gw.config import written_policies
 from gw.config.model import Config, Endpoint, Listener
 from gw.observe.metrics import CONTENT_TYPE, NO_ROUTE, PHASES, Observed, render_in_turns
 from gw.runtime import endpoint_key, policy_key, route_key, route_name
+from gw.server.leases import summed
 from gw.server.slots import Slot
 from gw.server.sockets import name_of
 
@@ -61,7 +62,7 @@ class View:
             reloads=this.reloader.done,
             reload_failures=this.reloader.failures,
             error_log_dropped=this.log.dropped,
-            lent=this.lender.figures if this.lender.used else None,
+            lent=summed([each.figures for each in (this.lender, this.shared_lender) if each.used]),
             memory=(this.memory.used, this.memory.limit) if this.memory else None,
         )
         return render_in_turns(observed), CONTENT_TYPE

@@ -18,6 +18,7 @@ class Meter(Struct, frozen=True):
     burst: int = 0  # of a rate: granted at once; 0: a quota
     calendar: Calendar | None = None
     zone: str = "UTC"  # whose midnight ends a calendar period; an IANA name
+    shared: bool = False  # counted where all nodes look, not in the store's file
 
 
 class Ask(Struct, frozen=True):

@@ -133,6 +133,16 @@ def test_a_quota_needs_a_store(tmp_path: Path) -> None:
     assert problem(tmp_path, "quota: {limit: 1, per: day}") == ("a quota has nowhere to count", ".quota", "add `store: {file: gw.db}` to the config")
 
 
+@pytest.mark.parametrize(("store", "works"), [("{file: gw.db}", False), ("{file: null, redis: {url: 'redis://h'}}", True), ("{redis: {url: 'redis://h'}}", True)])
+def test_a_shared_quota_needs_a_redis_and_no_file(tmp_path: Path, store: str, works: bool) -> None:
+    config = f"store: {store}\nroutes: [{{path: /, respond: {{}}, policies: [quota: {{limit: 1, per: day, by: route, shared: true}}]}}]"
+    if works:
+        with asking(tmp_path, config=config) as asked:
+            assert [asked.passes(), asked.passes()] == [True, False]
+    else:
+        assert problem(tmp_path, config=config) == ("a quota that nodes share has nowhere to count", ".quota.shared", "add `redis` to the config's `store`")
+
+
 def test_more_groups_than_there_is_room_for(tmp_path: Path) -> None:
     groups = ", ".join(f"g{number}: 1" for number in range(64))
     found = problem(tmp_path, config=STORE + f"routes: [{{path: /, respond: {{}}, policies: [quota: {{limit: 1, per: day, groups: {{{groups}}}}}]}}]")

@@ -1,0 +1,221 @@
+"""A ledger in a Redis or Valkey, for limits that several nodes share. The scripts that count are in redis_scripts.py; docs/redis.md has the bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import random
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+from redis.asyncio import Redis as Client
+from redis.asyncio import SSLConnection
+from redis.asyncio.connection import Connection, ConnectionPool, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoScriptError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from gw.config.model import Redis
+from gw.config.redis_address import RedisAddress, parse_redis
+from gw.errors import GatewayError
+from gw.store.ledger import Ask, Grant, Rest
+from gw.store.period import bucket_us, calendar_bounds
+from gw.store.redis_scripts import BACK_QUOTA, BACK_RATE, TAKE_CALENDAR, TAKE_RATE, TAKE_ROLLING, Script
+
+LIVES = 20  # a grant of a rolling quota lives at most a 20th of its window, which it counts longer too
+PAUSE_MIN = 0.1  # seconds after a failure in which nothing is asked; doubles
+PAUSE_MAX = 2.0  # seconds
+SPREAD = (0.5, 1.0)  # part of a pause, so that nodes do not return all at once
+ROUNDS = 3  # of asking again because the period is another than we thought; a second one that is late has met midnight twice
+WORDS_MAX = 200  # characters of what a Redis says
+MICRO = 1_000_000
+AHEAD = 10**16  # microseconds; a grant of a rate is known by its instant, and how far ahead of that it was paid for
+
+
+class _Call(Struct, frozen=True):
+    """One script for one key."""
+
+    script: Script
+    key: str
+    arguments: tuple[int | str, ...]
+
+
+class RedisLedger:
+    """Counts in a Redis; implements gw.store.ledger.Ledger. For the loop that it is first used in.
+
+    After a failure nothing is asked for a while, from 0.1 to 2 s: meanwhile every call raises at once.
+    """
+
+    def __init__(self, settings: Redis, base: Path, clock: Callable[[], float] = time.time) -> None:
+        """Opens no connection. `base` is the folder that file names start from; `clock` gives Unix seconds, and may be wrong."""
+        address = parse_redis(settings.url)
+        self._where = str(address)
+        self._prefix = settings.prefix
+        self._timeout = float(settings.timeout)
+        self._client = Client.from_pool(_pool(settings, address, base))
+        self._clock = clock
+        self._ahead = 0.0  # seconds that Redis's clock is ahead of ours, as far as known
+        self._failures = 0
+        self._resumes = 0.0  # monotonic seconds; nothing is asked before
+        self._reason = ""
+
+    def __repr__(self) -> str:
+        return f"<RedisLedger {self._where}{f', failed: {self._reason}' if self._failures else ''}>"
+
+    async def take(self, asks: list[Ask], lease: float) -> list[Grant]:
+        """One grant per ask, in order. Raises GatewayError; what was granted then is lost."""
+        grants: dict[int, Grant] = {}
+        for _ in range(ROUNDS):
+            places = [place for place in range(len(asks)) if place not in grants]
+            if not places:
+                break
+            calls = [self._taking(asks[place], round(lease * MICRO)) for place in places]
+            for place, call, answer in zip(places, calls, await self._ask(calls), strict=True):
+                self._ahead = answer[3] / MICRO - self._clock()
+                if answer[0] >= 0:
+                    grants[place] = _grant(call, answer)
+        return [grants.get(place) or Grant(0, 0, PAUSE_MIN) for place in range(len(asks))]
+
+    async def give_back(self, rests: list[Rest]) -> None:
+        """Count these units as not granted, as far as their period is still counted. Raises GatewayError; they stay counted then."""
+        await self._ask([self._giving(rest) for rest in rests])
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    # What is asked
+
+    def _taking(self, ask: Ask, lease: int) -> _Call:
+        meter = ask.meter
+        if meter.burst:
+            return _Call(TAKE_RATE, self._key(ask), (ask.units, meter.units, meter.us, meter.burst, lease))
+        if meter.calendar is None:
+            return _Call(TAKE_ROLLING, self._key(ask), (ask.units, meter.units, meter.us, bucket_us(meter), max(1, min(lease, meter.us // LIVES))))
+        begin, end = calendar_bounds(meter.calendar, meter.zone, self._clock() + self._ahead)
+        return _Call(TAKE_CALENDAR, f"{self._key(ask)}:{begin}", (ask.units, meter.units, begin * MICRO, end * MICRO, lease))
+
+    def _giving(self, rest: Rest) -> _Call:
+        meter = rest.meter
+        if meter.burst:
+            return _Call(BACK_RATE, self._key(rest), (rest.units, meter.units, meter.us, meter.burst, *divmod(rest.period, AHEAD)))
+        if meter.calendar is None:
+            return _Call(BACK_QUOTA, self._key(rest), (rest.units, rest.period))
+        return _Call(BACK_QUOTA, f"{self._key(rest)}:{rest.period}", (rest.units, "used"))
+
+    def _key(self, counted: Ask | Rest) -> str:
+        """Hashed: what is counted by may be long, or secret. The limit of a quota is no part of it: when it changes, what was used stays used."""
+        meter = counted.meter
+        named = msgspec.msgpack.encode((meter if meter.burst else replace(meter, units=0), counted.key))
+        return f"{self._prefix}:{'rate' if meter.burst else 'quota'}:{hashlib.sha256(named).hexdigest()[:32]}"
+
+    # How it is asked
+
+    async def _ask(self, calls: list[_Call]) -> list[Any]:
+        """The answers, in one round trip. Raises GatewayError."""
+        if not calls:
+            return []
+        if time.monotonic() < self._resumes:
+            raise GatewayError(f"store {self._where}: {self._reason}")
+        try:
+            async with asyncio.timeout(self._timeout):
+                answers = await self._twice(calls)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise self._failed(error) from None
+        self._failures = 0
+        return answers
+
+    async def _twice(self, calls: list[_Call]) -> list[Any]:
+        """Redis may have closed a connection that was idle; what is granted by the first try is lost then."""
+        with suppress(RedisConnectionError):
+            return await self._answers(calls)
+        return await self._answers(calls)
+
+    async def _answers(self, calls: list[_Call]) -> list[Any]:
+        answers = await self._sent(calls, whole=False)
+        unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            for place, answer in zip(unknown, await self._sent([calls[place] for place in unknown], whole=True), strict=True):
+                answers[place] = answer
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    async def _sent(self, calls: list[_Call], *, whole: bool) -> list[Any]:
+        """Answers and errors; `whole`: with the text of the scripts, which Redis forgets when it restarts."""
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for call in calls:
+                if whole:
+                    pipeline.eval(call.script.text, 1, call.key, *call.arguments)
+                else:
+                    pipeline.evalsha(call.script.sha, 1, call.key, *call.arguments)
+            return list(await pipeline.execute(raise_on_error=False))
+
+    def _failed(self, error: Exception) -> GatewayError:
+        self._failures += 1
+        self._reason = _words(error, self._timeout)
+        self._resumes = time.monotonic() + min(PAUSE_MAX, PAUSE_MIN * 2.0 ** min(self._failures - 1, 10)) * random.uniform(*SPREAD)
+        return GatewayError(f"store {self._where}: {self._reason}")
+
+
+def _grant(call: _Call, answer: Sequence[int]) -> Grant:
+    units, left, life, now, period = answer
+    return Grant(units, left, life / MICRO, now * AHEAD + period if call.script is TAKE_RATE else period)
+
+
+def _pool(settings: Redis, address: RedisAddress, base: Path) -> ConnectionPool:
+    """Connections that are tried once, and no longer than the time-out: who waits for units has no time for more."""
+    options: dict[str, Any] = {
+        "username": address.user or None,
+        "password": settings.password or address.password or None,
+        "db": settings.database or address.database or 0,
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+        "socket_timeout": float(settings.timeout),
+        "socket_connect_timeout": float(settings.timeout),
+    }
+    if address.kind == "unix":
+        return ConnectionPool(UnixDomainSocketConnection, path=address.path, **options)
+    options |= {"host": address.host, "port": address.port}
+    return ConnectionPool(SSLConnection, **options, **_tls(settings, base)) if address.tls else ConnectionPool(Connection, **options)
+
+
+def _tls(settings: Redis, base: Path) -> dict[str, Any]:
+    tls = settings.tls
+    own = tls.certificate if tls else None
+    return {
+        "ssl_cert_reqs": "none" if tls and not tls.verify else "required",
+        "ssl_check_hostname": not tls or tls.verify,
+        "ssl_ca_certs": str(base / tls.ca) if tls and tls.ca else None,
+        "ssl_certfile": str(base / own.cert) if own else None,
+        "ssl_keyfile": str(base / own.key) if own else None,
+        "ssl_min_version": ssl.TLSVersion.TLSv1_2,
+    }
+
+
+def _words(error: BaseException, timeout: float) -> str:
+    """Why it failed, in a few words; the cause that the system names, where there is one."""
+    if isinstance(error, TimeoutError | RedisTimeoutError):
+        return f"no answer within {timeout:g} s"
+    if isinstance(error, AuthenticationError):
+        return "user and password are not accepted"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not valid: {cause.verify_message}"
+        if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
+            # asyncio puts the address into strerror; getaddrinfo has numbers of its own, below zero
+            return (os.strerror(cause.errno) if cause.errno > 0 else cause.strerror or "").lower()
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(str(error).split())[:WORDS_MAX] or type(error).__name__

@@ -8,10 +8,10 @@ import os
 import random
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -39,6 +39,7 @@ SPREAD = (0.5, 1.0)  # part of a pause, so that nodes do not return all at once
 ROUNDS = 3  # of asking again because the period is another than we thought; a second one that is late has met midnight twice
 WORDS_MAX = 200  # characters of what a Redis says
 MICRO = 1_000_000
+Answer = TypeVar("Answer")
 AHEAD = 10**16  # microseconds; a grant of a rate is known by its instant, and how far ahead of that it was paid for
 
 
@@ -73,7 +74,9 @@ class RedisLedger:
         return f"<RedisLedger {self._where}{f', failed: {self._reason}' if self._failures else ''}>"
 
     async def take(self, asks: list[Ask], lease: float) -> list[Grant]:
-        """One grant per ask, in order. Raises GatewayError; what was granted then is lost."""
+        """One grant per ask, in order; without asks it opens the connection. Raises GatewayError; what was granted then is lost."""
+        if not asks:
+            await self._tried(self._client.ping)
         grants: dict[int, Grant] = {}
         for _ in range(ROUNDS):
             places = [place for place in range(len(asks)) if place not in grants]
@@ -125,15 +128,18 @@ class RedisLedger:
         """The answers, in one round trip. Raises GatewayError."""
         if not calls:
             return []
+        return await self._tried(lambda: self._twice(calls))
+
+    async def _tried(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         if time.monotonic() < self._resumes:
             raise GatewayError(f"store {self._where}: {self._reason}")
         try:
             async with asyncio.timeout(self._timeout):
-                answers = await self._twice(calls)
+                answer = await ask()
         except (RedisError, OSError, TimeoutError) as error:
             raise self._failed(error) from None
         self._failures = 0
-        return answers
+        return answer
 
     async def _twice(self, calls: list[_Call]) -> list[Any]:
         """Redis may have closed a connection that was idle; what is granted by the first try is lost then."""

@@ -65,9 +65,11 @@ class Sources:
         if key in self._wanted:
             self._wanted[key].set()
 
-    def stop(self) -> None:
-        """Follow nothing."""
+    def stop(self) -> list[asyncio.Task[None]]:
+        """Follow nothing; the tasks that end for it."""
+        tasks = list(self._tasks.values())
         self.follow({})
+        return tasks
 
     def chosen(self, keys: Iterable[str]) -> dict[str, bytes]:
         """What was published last, of those that have published."""

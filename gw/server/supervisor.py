@@ -499,8 +499,8 @@ class Supervisor:
         self.discovery.stop()
         for task in self._tasks:
             task.cancel()
-        if self._tasks:
-            self.loop.run_until_complete(asyncio.wait(set(self._tasks), timeout=KILL_GRACE))
+        if tasks := {*self._tasks, *self.sources.stop()}:
+            self.loop.run_until_complete(asyncio.wait(tasks, timeout=KILL_GRACE))
         self.loop.run_until_complete(self._give_leases_back())
         if self.current.config.process.pid_file:
             pidfile.remove(Path(self.current.config.process.pid_file))

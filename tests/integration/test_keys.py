@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from http.client import HTTPConnection
@@ -87,3 +88,11 @@ def test_keys_outlive_reloads_workers_and_restarts(gateway: Gateway) -> None:
     again = Everyone(gateway)
     assert again.statuses(key) == {200}
     again.close()
+
+
+def test_a_gateway_that_follows_a_source_ends_without_a_complaint(gateway: Gateway) -> None:
+    gateway.write(ROUTES)
+    gateway.start()
+    gateway.hears(signal.SIGTERM)
+    gateway.ends()
+    assert gateway.events()[-1]["event"] == "stopped"

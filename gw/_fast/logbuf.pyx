@@ -5,7 +5,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcpy, memmove, memset
 from posix.unistd cimport write
 
-from gw._fast.octets cimport trailing_zeros, word_at
+from gw._fast.octets cimport PAIRS, decimal_before, trailing_zeros, word_at
 
 cdef extern from *:
     """
@@ -35,12 +35,8 @@ cdef extern from *:
 cdef extern from *:
     """
     static const char gw_hex[] = "0123456789abcdef";
-    static const char gw_pairs[] =
-        "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869"
-        "707172737475767778798081828384858687888990919293949596979899";
     """
     const char* HEX "gw_hex"
-    const char* PAIRS "gw_pairs"
 
 
 # lines and descriptors
@@ -258,19 +254,10 @@ cdef char* log_escape(char* out, const char* text, uint32_t n) noexcept nogil:
 
 cdef char* log_u64(char* out, uint64_t v) noexcept nogil:
     cdef char text[LOG_U64_SIZE]
-    cdef int at = LOG_U64_SIZE
-    while v >= 100:
-        at -= 2
-        memcpy(text + at, PAIRS + v % 100 * 2, 2)
-        v //= 100
-    if v >= 10:
-        at -= 2
-        memcpy(text + at, PAIRS + v * 2, 2)
-    else:
-        at -= 1
-        text[at] = <char>(c'0' + v)
-    memcpy(out, text + at, LOG_U64_SIZE - at)
-    return out + (LOG_U64_SIZE - at)
+    cdef const char* first = decimal_before(text + LOG_U64_SIZE, v)
+    cdef size_t n = text + LOG_U64_SIZE - first
+    memcpy(out, first, n)
+    return out + n
 
 
 cdef inline char* digits3(char* out, uint32_t v) noexcept nogil:

@@ -7,7 +7,7 @@ from libc.string cimport memchr, memcmp, memmove, memset
 from gw._fast.answer cimport R_DECISION_UNAVAILABLE, R_EXPIRED_CREDENTIAL, R_INVALID_CREDENTIAL, R_NO_CREDENTIAL
 from gw._fast.api_keys cimport ApiKey, ApiKeys, api_key_find, api_keys_release
 from gw._fast.h1 cimport H1_DONE, head_start, request_feed
-from gw._fast.headers cimport FIELD_DROP, Field, head_find, same_name, same_token
+from gw._fast.headers cimport FIELD_DROP, H_AUTHORIZATION, H_COOKIE, Field, head_find_id, same_name, same_token
 from gw._fast.plane cimport STEP_NEXT, Consumer, Exchange, Identity, LaneState, SnapshotState
 from gw._fast.predicate cimport query_decode, query_equals
 from gw._fast.step cimport Step, step_refuses
@@ -105,11 +105,11 @@ cdef void _fields(Exchange* x, const Place* place, Found* found, bint cut) noexc
 
 
 cdef void _authorizations(Exchange* x, const Place* place, Found* found, bint cut) noexcept nogil:
-    cdef int i = head_find(&x.head, b"authorization", 13, 0)
+    cdef int i = head_find_id(&x.head, H_AUTHORIZATION, 0)
     while i >= 0:
         if _is_authorization(place, x.head.base + x.head.fields[i].value, x.head.fields[i].value_len, found) and cut:
             x.head.fields[i].flags |= FIELD_DROP
-        i = head_find(&x.head, b"authorization", 13, i + 1)
+        i = head_find_id(&x.head, H_AUTHORIZATION, i + 1)
 
 
 cdef void _parameters(Exchange* x, const Place* place, Found* found, bint cut) noexcept nogil:
@@ -126,10 +126,10 @@ cdef void _parameters(Exchange* x, const Place* place, Found* found, bint cut) n
 
 
 cdef void _cookies(Exchange* x, const Place* place, Found* found, bint cut) noexcept nogil:
-    cdef int i = head_find(&x.head, b"cookie", 6, 0)
+    cdef int i = head_find_id(&x.head, H_COOKIE, 0)
     while i >= 0:
         _cookie_pairs(<char*>x.head.base, &x.head.fields[i], place, found, cut)
-        i = head_find(&x.head, b"cookie", 6, i + 1)
+        i = head_find_id(&x.head, H_COOKIE, i + 1)
 
 
 cdef void _cookie_pairs(char* base, Field* field, const Place* place, Found* found, bint cut) noexcept nogil:

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint16_t
+from libc.stdint cimport uint16_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcmp, memcpy
 
@@ -22,21 +22,26 @@ cdef enum:
 
 
 cdef bint edit_push(Edits* edits, uint8_t op, const char* name, uint32_t name_len, const char* value, uint32_t value_len) noexcept nogil:
-    cdef Edit* grown
-    cdef uint32_t cap
-    if edits.n == edits.cap:
-        cap = edits.cap * 2 if edits.cap else EDITS_FIRST
-        grown = <Edit*>realloc(edits.items, cap * sizeof(Edit))
-        if grown == NULL:
-            return False
-        edits.items = grown
-        edits.cap = cap
-    edits.items[edits.n].op = op
-    edits.items[edits.n].name = name
-    edits.items[edits.n].name_len = name_len
-    edits.items[edits.n].value = value
-    edits.items[edits.n].value_len = value_len
+    cdef Edit* edit
+    if edits.n == edits.cap and not _grow(edits):
+        return False
+    edit = &edits.items[edits.n]
+    edit.op = op
+    edit.name = name
+    edit.name_len = name_len
+    edit.value = value
+    edit.value_len = value_len
     edits.n += 1
+    return True
+
+
+cdef bint _grow(Edits* edits) noexcept nogil:
+    cdef uint32_t cap = edits.cap * 2 if edits.cap else EDITS_FIRST
+    cdef Edit* grown = <Edit*>realloc(edits.items, cap * sizeof(Edit))
+    if grown == NULL:
+        return False
+    edits.items = grown
+    edits.cap = cap
     return True
 
 
@@ -77,22 +82,44 @@ cdef bint _named(const Head* head, const Field* field, const Edit* edit) noexcep
     return field.name_len == edit.name_len and same_name(head.base + field.name, edit.name, edit.name_len)
 
 
+cdef inline uint64_t _mark(const char* name, uint32_t n) noexcept nogil:
+    """One of 64 bits, the same for all spellings of a name: the bits of 13 are equal in both cases of a letter, and in `-` and `_`."""
+    return <uint64_t>1 << ((n ^ (name[0] & 13) << 2) & 63)
+
+
 cdef void apply_removals(Head* head, Edits* edits) noexcept nogil:
-    cdef uint32_t i, j
+    cdef uint64_t seen = 0, mark        # of the fields, and of the edits so far: most edits meet none of them
+    cdef uint32_t i = 0
     cdef Edit* edit
-    for j in range(edits.n):
-        edit = &edits.items[j]
-        if edit.op == EDIT_ADD:
-            continue
-        if edit.op == EDIT_DEFAULT:
-            if _present(head, edits, j):
-                edit.op = EDIT_REMOVE
-                edit.name_len = 0
-            continue
-        for i in range(head.n_fields):
-            if _named(head, &head.fields[i], edit):
-                head.fields[i].flags |= FIELD_DROP
-        _supersede(edits, j)
+    while i < edits.n and edits.items[i].op == EDIT_ADD:
+        i += 1
+    if i == edits.n:
+        return
+    for i in range(head.n_fields):
+        seen |= _mark(head.base + head.fields[i].name, head.fields[i].name_len)
+    for i in range(edits.n):
+        edit = &edits.items[i]
+        mark = _mark(edit.name, edit.name_len)
+        if seen & mark:
+            _meet(head, edits, i)
+        seen |= mark
+
+
+cdef void _meet(Head* head, Edits* edits, uint32_t last) noexcept nogil:
+    """What an edit does to fields and earlier edits of its name."""
+    cdef uint32_t i
+    cdef Edit* edit = &edits.items[last]
+    if edit.op == EDIT_ADD:
+        return
+    if edit.op == EDIT_DEFAULT:
+        if _present(head, edits, last):
+            edit.op = EDIT_REMOVE
+            edit.name_len = 0
+        return
+    for i in range(head.n_fields):
+        if _named(head, &head.fields[i], edit):
+            head.fields[i].flags |= FIELD_DROP
+    _supersede(edits, last)
 
 
 cdef bint _present(const Head* head, const Edits* edits, uint32_t last) noexcept nogil:

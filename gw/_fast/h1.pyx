@@ -1,7 +1,7 @@
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from gw._fast.headers cimport (
-    FIELD_DROP, FIELD_SPELLED, H_CONNECTION, H_CONTENT_LENGTH, H_EXPECT, H_HOST, H_HTTP2_SETTINGS, H_KEEP_ALIVE, H_OTHER, H_PROXY_CONNECTION, H_TE, H_TRANSFER_ENCODING,
+    FIELD_DROP, FIELD_SPELLED, H_CONNECTION, H_CONTENT_LENGTH, H_EXPECT, H_HOST, H_HTTP2_SETTINGS, H_KEEP_ALIVE, H_PROXY_CONNECTION, H_TE, H_TRANSFER_ENCODING,
     H_UPGRADE, H_DATE, MAX_FIELDS, TOKEN, Field, head_classify, same_name, same_token,
 )
 from gw._fast.llhttp cimport (
@@ -301,7 +301,7 @@ cdef uint8_t _facts(HeadParser* parser, Message* out) noexcept nogil:
     for i in range(head.n_fields):
         field = &head.fields[i]
         _trim(head, field)
-        if field.id == H_OTHER or field.flags & FIELD_SPELLED:
+        if not H_HOST <= field.id <= H_HTTP2_SETTINGS or field.flags & FIELD_SPELLED:
             continue
         if field.id == H_HOST:
             if out.host_field >= 0:

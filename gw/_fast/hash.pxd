@@ -1,4 +1,7 @@
-"""A keyed hash: SipHash-2-4 with 128 bits. Whoever does not know the seed cannot make two keys meet."""
+"""A keyed hash: SipHash-1-3 with 128 bits. Whoever does not know the seed cannot make two keys meet.
+
+One round a word and three at the end are what Rust, Ruby and CPython hash their tables with: enough where the hash itself is never told.
+"""
 from libc.stdint cimport uint64_t
 
 

@@ -1,6 +1,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
+
+from gw._fast.octets cimport word_at
 
 
 cdef inline uint64_t _rotated(uint64_t x, int bits) noexcept nogil:
@@ -24,12 +25,11 @@ cdef inline void _rounds(uint64_t* v, int n) noexcept nogil:
 
 cdef inline void _absorb(uint64_t* v, uint64_t word) noexcept nogil:
     v[3] ^= word
-    _rounds(v, 2)
+    _rounds(v, 1)
     v[0] ^= word
 
 
 cdef Hash hash_key(const char* p, size_t n, Hash seed) noexcept nogil:
-    # Words are read as the machine has them: little-endian, as on every machine gw runs on, is what the published vectors have.
     cdef uint64_t v[4]
     cdef uint64_t word
     cdef size_t at = 0
@@ -39,19 +39,15 @@ cdef Hash hash_key(const char* p, size_t n, Hash seed) noexcept nogil:
     v[2] = seed.lo ^ <uint64_t>0x6c7967656e657261
     v[3] = seed.hi ^ <uint64_t>0x7465646279746573
     while n - at >= 8:
-        memcpy(&word, p + at, 8)
-        _absorb(v, word)
+        _absorb(v, word_at(p + at, 8))
         at += 8
-    word = <uint64_t>n << 56
-    while n > at:
-        n -= 1
-        word |= <uint64_t><uint8_t>p[n] << (n - at) * 8
+    word = <uint64_t>n << 56 | word_at(p + at, n - at)
     _absorb(v, word)
     v[2] ^= 0xee
-    _rounds(v, 4)
+    _rounds(v, 3)
     out.lo = v[0] ^ v[1] ^ v[2] ^ v[3]
     v[1] ^= 0xdd
-    _rounds(v, 4)
+    _rounds(v, 3)
     out.hi = v[0] ^ v[1] ^ v[2] ^ v[3]
     return out
 

@@ -65,6 +65,9 @@ cdef enum:                  # names gw knows; the order is that of NAMES in head
     H_VIA = 17
     H_TRAILER = 18
     H_DATE = 19
+    # what credentials come in
+    H_AUTHORIZATION = 20
+    H_COOKIE = 21
 
 cdef enum:
     FIELD_DROP = 1          # not to be forwarded

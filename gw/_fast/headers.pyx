@@ -4,7 +4,7 @@ NAMES = (
     "", "host", "content-length", "transfer-encoding", "expect",
     "connection", "keep-alive", "proxy-connection", "te", "upgrade", "http2-settings",
     "forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "x-forwarded-",
-    "via", "trailer", "date",
+    "via", "trailer", "date", "authorization", "cookie",
 )
 
 cdef enum: NAME_MAX = 24
@@ -153,7 +153,7 @@ cdef int head_find_id(const Head* head, uint8_t id, uint32_t start) noexcept nog
 
 
 # RFC 9110 section 6.5.1: nothing that modifies, authenticates or describes the message already acted upon, in lower case, comma-separated.
-cdef char* NO_TRAILERS = (b",content-encoding,content-type,content-range,authorization,cookie,"
+cdef char* NO_TRAILERS = (b",content-encoding,content-type,content-range,"
                           b"cache-control,max-forwards,pragma,range,if-match,if-none-match,if-modified-since,if-unmodified-since,if-range,"
                           b"www-authenticate,proxy-authenticate,proxy-authorization,set-cookie,age,expires,location,retry-after,vary,warning,")
 

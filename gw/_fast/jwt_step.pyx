@@ -13,7 +13,7 @@ from gw._fast.answer cimport (
 from gw._fast.claims cimport DATE_MAX, JSON_ABSENT, JSON_ARRAY, JSON_NULL, JSON_STRING, Value, json_element, json_find, text_copy
 from gw._fast.forward cimport edit_push
 from gw._fast.hash cimport hash_key
-from gw._fast.headers cimport TOKEN, Field, Head, head_find, same_token
+from gw._fast.headers cimport H_AUTHORIZATION, H_COOKIE, TOKEN, Field, Head, head_find, head_find_id, same_token
 from gw._fast.jwt cimport (
     TOKEN_E_EXPIRED, TOKEN_E_ISSUED_LATER, TOKEN_E_MEMORY, TOKEN_E_NOT_YET, TOKEN_E_SCOPE, TOKEN_E_SIGNATURE, TOKEN_E_UNKNOWN_KID, TOKEN_OK, token_reason,
 )
@@ -36,20 +36,26 @@ cdef dict SENTENCES = {
 
 # Finding the token. Each returns 1 and sets `token`, 0 where there is none, E_TWICE or E_FORM.
 
-cdef int _in_field(const Head* head, const Text* name, Text* token) noexcept nogil:
-    cdef int i = head_find(head, name.p, name.n, 0)
-    if i < 0:
+cdef int _value(const Head* head, int first, int second, Text* token) noexcept nogil:
+    """`first` and `second`: indices of the fields of one name, -1: there is none."""
+    if first < 0:
         return 0
-    if head_find(head, name.p, name.n, i + 1) >= 0:
+    if second >= 0:
         return E_TWICE
-    token.p = head.base + head.fields[i].value
-    token.n = head.fields[i].value_len
+    token.p = head.base + head.fields[first].value
+    token.n = head.fields[first].value_len
     return token.n > 0
 
 
+cdef int _in_field(const Head* head, const Text* name, Text* token) noexcept nogil:
+    cdef int first = head_find(head, name.p, name.n, 0)
+    return _value(head, first, head_find(head, name.p, name.n, first + 1), token)
+
+
 # RFC 9110 section 11.4: the scheme in any case, spaces, the token.
-cdef int _in_authorization(const Head* head, const Text* name, Text* token) noexcept nogil:
-    cdef int found = _in_field(head, name, token)
+cdef int _in_authorization(const Head* head, Text* token) noexcept nogil:
+    cdef int first = head_find_id(head, H_AUTHORIZATION, 0)
+    cdef int found = _value(head, first, head_find_id(head, H_AUTHORIZATION, first + 1), token)
     if found <= 0:
         return found
     if token.n < 6 or not same_token(token.p, b"bearer", 6) or (token.n > 6 and TOKEN[<uint8_t>token.p[6]]):
@@ -85,7 +91,7 @@ cdef int _in_pairs(const char* p, const char* end, char mark, const Text* name, 
 
 
 cdef int _in_cookies(const Head* head, const Text* name, Text* token) noexcept nogil:
-    cdef int i = head_find(head, b"cookie", 6, 0)
+    cdef int i = head_find_id(head, H_COOKIE, 0)
     cdef int code, found = 0
     cdef const char* p
     while i >= 0:
@@ -94,14 +100,14 @@ cdef int _in_cookies(const Head* head, const Text* name, Text* token) noexcept n
         if code < 0 or (code and found):
             return E_TWICE
         found |= code
-        i = head_find(head, b"cookie", 6, i + 1)
+        i = head_find_id(head, H_COOKIE, i + 1)
     return found
 
 
 cdef int _in_source(const Exchange* x, const Source* source, Text* token) noexcept nogil:
     cdef const char* query = x.head.base + x.query.off
     if source.kind == FROM_AUTHORIZATION:
-        return _in_authorization(&x.head, &source.name, token)
+        return _in_authorization(&x.head, token)
     if source.kind == FROM_FIELD:
         return _in_field(&x.head, &source.name, token)
     if source.kind == FROM_COOKIE:
@@ -163,7 +169,7 @@ cdef void _hide_in(Field* field, char* begin, const Text* name, const Text* toke
 
 
 cdef void _hide_cookie(Exchange* x, const Text* name, const Text* token) noexcept nogil:
-    cdef int i = head_find(&x.head, b"cookie", 6, 0)
+    cdef int i = head_find_id(&x.head, H_COOKIE, 0)
     cdef char* begin
     cdef Field* field
     while i >= 0:
@@ -171,10 +177,10 @@ cdef void _hide_cookie(Exchange* x, const Text* name, const Text* token) noexcep
         begin = <char*>x.head.base + field.value
         if begin <= token.p <= begin + field.value_len:
             _hide_in(field, begin, name, token)
-            if field.value_len == 0 and i == head_find(&x.head, b"cookie", 6, 0) and head_find(&x.head, b"cookie", 6, i + 1) < 0:
+            if field.value_len == 0 and i == head_find_id(&x.head, H_COOKIE, 0) and head_find_id(&x.head, H_COOKIE, i + 1) < 0:
                 edit_push(&x.origin_edits, EDIT_REMOVE, b"cookie", 6, b"", 0)
             return
-        i = head_find(&x.head, b"cookie", 6, i + 1)
+        i = head_find_id(&x.head, H_COOKIE, i + 1)
 
 
 cdef void _hide(Exchange* x, const Source* where, const Text* token) noexcept nogil:

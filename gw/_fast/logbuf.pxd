@@ -47,7 +47,7 @@ cdef inline size_t log_pending(const LogBuf* log) noexcept nogil:           # by
     return log.end - log.start
 
 # Pieces of a line. Each writes at `out` and returns the end of what it wrote.
-cdef char* log_escape(char* out, const char* s, uint32_t n) noexcept nogil  # inside of a JSON string; out has 6 n bytes. A byte that is not UTF-8 becomes \u00XX
+cdef char* log_escape(char* out, const char* s, uint32_t n) noexcept nogil  # inside of a JSON string; out has 6 n + 2 bytes. A byte that is not UTF-8 becomes \u00XX
 cdef char* log_u64(char* out, uint64_t v) noexcept nogil                    # decimal; out has LOG_U64_SIZE bytes
 cdef char* log_ms(char* out, uint64_t us) noexcept nogil                    # microseconds as milliseconds, 12.345; out has LOG_MS_SIZE bytes
 cdef char* log_time(LogBuf* log, char* out) noexcept nogil                  # CLOCK_REALTIME as RFC 3339 UTC with milliseconds; LOG_TIME_SIZE bytes

@@ -5,29 +5,19 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcpy, memmove, memset
 from posix.unistd cimport write
 
+from gw._fast.octets cimport PAIRS, decimal_before, trailing_zeros, word_at
+
 cdef extern from *:
     """
     #include <sys/stat.h>
     #include <limits.h>
     #include <time.h>
     #include <stdint.h>
-    #include <string.h>
 
     /* 1 for a descriptor on which a long write may stop half-way while others write too */
     static inline int gw_is_stream(int fd) {
         struct stat st;
         return fstat(fd, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
-    }
-
-    /* bytes in 8 that JSON takes as they are: 0 when all do; exact only in that */
-    static inline uint64_t gw_special(const char* s) {
-        const uint64_t ones = 0x0101010101010101ull, high = 0x8080808080808080ull;
-        uint64_t v, quote, slash, del;
-        memcpy(&v, s, 8);
-        quote = v ^ (ones * '"');
-        slash = v ^ (ones * '\\\\');
-        del = v ^ (ones * 0x7f);
-        return (v | (v - ones * 0x20) | (quote - ones) | (slash - ones) | (del - ones)) & high;
     }
 
     static inline void gw_realtime(int64_t* seconds, uint32_t* ms) {
@@ -39,19 +29,14 @@ cdef extern from *:
     """
     const int PIPE_BUF
     bint is_stream "gw_is_stream"(int fd) noexcept nogil
-    uint64_t special "gw_special"(const char* s) noexcept nogil
     void realtime "gw_realtime"(int64_t* seconds, uint32_t* ms) noexcept nogil
     void* memrchr(const void* s, int c, size_t n) noexcept nogil
 
 cdef extern from *:
     """
     static const char gw_hex[] = "0123456789abcdef";
-    static const char gw_pairs[] =
-        "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869"
-        "707172737475767778798081828384858687888990919293949596979899";
     """
     const char* HEX "gw_hex"
-    const char* PAIRS "gw_pairs"
 
 
 # lines and descriptors
@@ -171,8 +156,8 @@ cdef inline char* escape_byte(char* out, uint8_t c) noexcept nogil:
     return out + 6
 
 
-cdef char* escape_ascii(char* out, uint8_t c) noexcept nogil:
-    cdef char short_form = 0
+cdef inline char* escape_ascii(char* out, uint8_t c) noexcept nogil:
+    cdef char short_form
     if c == c'"' or c == c'\\':
         short_form = <char>c
     elif c == c'\n':
@@ -181,10 +166,7 @@ cdef char* escape_ascii(char* out, uint8_t c) noexcept nogil:
         short_form = c'r'
     elif c == c'\t':
         short_form = c't'
-    elif c >= 0x20 and c != 0x7f:
-        out[0] = <char>c
-        return out + 1
-    if short_form == 0:
+    else:
         return escape_byte(out, c)
     out[0] = c'\\'
     out[1] = short_form
@@ -219,17 +201,43 @@ cdef uint32_t utf8_length(const uint8_t* s, const uint8_t* end) noexcept nogil:
     return n
 
 
+cdef inline uint64_t special(uint64_t v) noexcept nogil:
+    """0 when JSON takes all eight bytes as they are. Else the lowest bit that is set stands in the first byte that it does not: borrows go upwards only."""
+    cdef uint64_t ones = 0x0101010101010101ULL, high = 0x8080808080808080ULL
+    return (v | (v - ones * 0x20) | ((v ^ ones * c'"') - ones) | ((v ^ ones * c'\\') - ones) | ((v ^ ones * 0x7f) - ones)) & high
+
+
+cdef inline uint32_t copy_plain(char* out, const char* s, uint32_t n) noexcept nogil:
+    """Copies up to the first byte that must be escaped; how many bytes those are. Of 8 bytes or more the last word overlaps the one before; out has n + 7."""
+    cdef uint32_t at = 0
+    cdef uint64_t word, found
+    while n - at >= 8:
+        word = word_at(s + at, 8)
+        memcpy(out + at, &word, 8)
+        found = special(word)
+        if found:
+            return at + <uint32_t>(trailing_zeros(found) >> 3)
+        at += 8
+    if at == n:
+        return n
+    if n >= 8:
+        at = n - 8
+    word = word_at(s + at, n - at)
+    memcpy(out + at, &word, 8)
+    found = special(word)
+    return min(n, at + <uint32_t>(trailing_zeros(found) >> 3)) if found else n
+
+
 cdef char* log_escape(char* out, const char* text, uint32_t n) noexcept nogil:
     cdef const uint8_t* s = <const uint8_t*>text
     cdef const uint8_t* end = s + n
     cdef uint32_t length
-    while s < end:
-        while end - s >= 8 and special(<const char*>s) == 0:
-            memcpy(out, s, 8)
-            s += 8
-            out += 8
+    while True:
+        length = copy_plain(out, <const char*>s, <uint32_t>(end - s))
+        s += length
+        out += length
         if s == end:
-            break
+            return out
         if s[0] < 0x80:
             out = escape_ascii(out, s[0])
             s += 1
@@ -242,24 +250,14 @@ cdef char* log_escape(char* out, const char* text, uint32_t n) noexcept nogil:
         memcpy(out, s, length)
         out += length
         s += length
-    return out
 
 
 cdef char* log_u64(char* out, uint64_t v) noexcept nogil:
     cdef char text[LOG_U64_SIZE]
-    cdef int at = LOG_U64_SIZE
-    while v >= 100:
-        at -= 2
-        memcpy(text + at, PAIRS + v % 100 * 2, 2)
-        v //= 100
-    if v >= 10:
-        at -= 2
-        memcpy(text + at, PAIRS + v * 2, 2)
-    else:
-        at -= 1
-        text[at] = <char>(c'0' + v)
-    memcpy(out, text + at, LOG_U64_SIZE - at)
-    return out + (LOG_U64_SIZE - at)
+    cdef const char* first = decimal_before(text + LOG_U64_SIZE, v)
+    cdef size_t n = text + LOG_U64_SIZE - first
+    memcpy(out, first, n)
+    return out + n
 
 
 cdef inline char* digits3(char* out, uint32_t v) noexcept nogil:
@@ -384,7 +382,7 @@ cdef class Log:
 
 def escape(bytes text not None):
     cdef size_t n = len(text)
-    cdef char* out = <char*>malloc(6 * n + 1)
+    cdef char* out = <char*>malloc(6 * n + 2)
     if out == NULL:
         raise MemoryError
     try:
@@ -428,7 +426,7 @@ def _repeat(bytes text not None, uint64_t times):
 def _repeat_escape(bytes text not None, uint64_t times):
     cdef uint32_t n = <uint32_t>len(text)
     cdef const char* source = text
-    cdef char* out = <char*>malloc(6 * n + 1)
+    cdef char* out = <char*>malloc(6 * n + 2)
     cdef uint64_t _
     if out == NULL:
         raise MemoryError

@@ -2,6 +2,8 @@
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
+from gw._fast.octets cimport decimal_before
+
 
 cdef struct Out:
     char* start             # borrowed
@@ -27,14 +29,8 @@ cdef inline void put(Out* out, const char* text, size_t n) noexcept nogil:
 
 cdef inline void put_number(Out* out, uint64_t value) noexcept nogil:
     cdef char digits[20]
-    cdef int at = 20
-    while True:
-        at -= 1
-        digits[at] = <char>(48 + value % 10)
-        value //= 10
-        if value == 0:
-            break
-    put(out, digits + at, 20 - at)
+    cdef const char* first = decimal_before(digits + 20, value)
+    put(out, first, digits + 20 - first)
 
 
 cdef inline void put_chunk_size(char* at, uint64_t size) noexcept nogil:

@@ -11,6 +11,7 @@ from libc.string cimport memcmp, memcpy, memset
 cimport cython
 
 from gw._fast.headers cimport MAX_FIELDS, Field, Head, Target
+from gw._fast.octets cimport trailing_zeros, word_at
 from gw._fast.predicate cimport OP_ABSENT, OP_EQ, OP_PRESENT, OP_REGEX, Predicate, next_octet, predicates_hold
 from gw._fast.regex cimport Program, Regex, regex_groups, regex_match
 
@@ -19,32 +20,11 @@ from gw._fast.losers import Question, explain
 
 cdef extern from *:
     """
-    #include <endian.h>
     #include <stdlib.h>
     #define GW_EVERY_BYTE 0x0101010101010101ULL
     static inline uint64_t gw_mix(uint64_t a, uint64_t b) {
         __uint128_t product = (__uint128_t)a * b;
         return (uint64_t)product ^ (uint64_t)(product >> 64);
-    }
-    /* The first bytes of p as a little-endian word, at most 8, zeros beyond `left`; loads that overlap instead of a loop. */
-    static inline uint64_t gw_word(const char *p, uint32_t left) {
-        uint64_t word = 0;
-        uint32_t low, high;
-        uint16_t pair;
-        if (left >= 8) {
-            memcpy(&word, p, 8);
-            return le64toh(word);
-        }
-        if (left >= 4) {
-            memcpy(&low, p, 4);
-            memcpy(&high, p + left - 4, 4);
-            return le32toh(low) | (uint64_t)le32toh(high) << (8 * (left - 4));
-        }
-        if (left >= 2) {
-            memcpy(&pair, p, 2);
-            return le16toh(pair) | (uint64_t)(uint8_t)p[left - 1] << (8 * (left - 1));
-        }
-        return left ? (uint8_t)p[0] : 0;
     }
     /* 0x80 in the lowest byte of `word` that equals c; bytes above it may be marked without cause. */
     static inline uint64_t gw_mark(uint64_t word, uint8_t c) {
@@ -53,9 +33,7 @@ cdef extern from *:
     }
     """
     uint64_t gw_mix(uint64_t a, uint64_t b) noexcept nogil
-    uint64_t gw_word(const char* p, uint32_t left) noexcept nogil
     uint64_t gw_mark(uint64_t word, uint8_t c) noexcept nogil
-    int __builtin_ctzll(uint64_t x) noexcept nogil
     void* aligned_alloc(size_t alignment, size_t size) noexcept nogil
 
 cdef enum:                      # rank of a hit; a prefix ranks 2 x its segments, + 1 with a trailing '/'
@@ -117,7 +95,7 @@ cdef inline void _scan_segment(const char* path, uint32_t at, uint32_t n, uint64
     cdef uint64_t word, stop, percent
     segment.escaped = False
     while True:
-        word = gw_word(path + at, n - at)
+        word = word_at(path + at, n - at)
         stop = gw_mark(word, c'/')
         percent = gw_mark(word, c'%')
         if n - at < WORD:
@@ -126,7 +104,7 @@ cdef inline void _scan_segment(const char* path, uint32_t at, uint32_t n, uint64
             stop &= 0 - stop        # the lowest mark, the only one to trust
             segment.escaped |= (percent & (stop - 1)) != 0
             word &= (stop >> 7) - 1
-            segment.end = at + (<uint32_t>__builtin_ctzll(stop) >> 3)
+            segment.end = at + (<uint32_t>trailing_zeros(stop) >> 3)
             segment.hash = _finish(hash, word, segment.end - start)
             return
         segment.escaped |= percent != 0
@@ -138,9 +116,9 @@ cdef inline void _scan_segment(const char* path, uint32_t at, uint32_t n, uint64
 cdef uint64_t _hash(const char* label, uint32_t n, uint64_t hash) noexcept nogil:
     cdef uint32_t at = 0
     while n - at >= WORD:
-        hash = _absorb(hash, gw_word(label + at, WORD))
+        hash = _absorb(hash, word_at(label + at, WORD))
         at += WORD
-    return _finish(hash, gw_word(label + at, n - at), n)
+    return _finish(hash, word_at(label + at, n - at), n)
 
 
 cdef inline bint _is_label(const RouterState* state, const Node* node, const char* s, uint32_t n) noexcept nogil:
@@ -150,10 +128,10 @@ cdef inline bint _is_label(const RouterState* state, const Node* node, const cha
     if n > INLINE_LABEL:
         return memcmp(state.text + node.label, s, n) == 0
     while n - at >= WORD:
-        if node.words[at >> 3] != gw_word(s + at, WORD):
+        if node.words[at >> 3] != word_at(s + at, WORD):
             return False
         at += WORD
-    return at == n or node.words[at >> 3] == gw_word(s + at, n - at)
+    return at == n or node.words[at >> 3] == word_at(s + at, n - at)
 
 
 cdef inline int32_t _child(const RouterState* state, int32_t parent, uint64_t hash, const char* s, uint32_t n) noexcept nogil:
@@ -434,7 +412,7 @@ cdef int _store_node(RouterState* state, object draft, uint32_t tail, list start
         if len(label) > INLINE_LABEL:
             node.label = text.put(label)
         for i in range(0, min(len(label), INLINE_LABEL), WORD):
-            node.words[i // WORD] = gw_word((<const char*>label) + <uint32_t>i, <uint32_t>(len(label) - i))
+            node.words[i // WORD] = word_at((<const char*>label) + <uint32_t>i, <uint32_t>(len(label) - i))
     elif draft.parent is not None:
         state.nodes[<uint32_t>draft.parent.slot].param = <int32_t>slot
     draft.slot = slot

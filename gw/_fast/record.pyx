@@ -102,7 +102,7 @@ cdef void _write_line(Exchange* x, int64_t now) noexcept nogil:
     p = _field(p, b'","request_id":"', 16, x.id, x.id_len)
     p = _field(p, b',"client":"', 11, client, client_len)
     p = _field(p, b',"method":"', 11, x.head.base + x.request.method.off, x.request.method.len)
-    p = _field(p, b',"scheme":"', 11, b"https" if x.secure else b"http", 5 if x.secure else 4)
+    p = _text(p, b',"scheme":"https"' if x.secure else b',"scheme":"http"', 17 if x.secure else 16)
     p = _field(p, b',"host":"', 9, x.host, x.host_len)
     p = _field(p, b',"path":"', 9, path, path_len)
     if x.has_query:

@@ -11,7 +11,7 @@ from gw._fast.claims cimport JSON_NUMBER, JSON_OBJECT, JSON_STRING, json_find
 from gw._fast.claims cimport Value as JsonValue
 from gw._fast.forward cimport client_ip
 from gw._fast.hash cimport hash_key
-from gw._fast.headers cimport Field, head_find
+from gw._fast.headers cimport H_COOKIE, Field, head_find, head_find_id
 from gw._fast.predicate cimport query_decode, query_equals
 
 cdef enum:
@@ -96,12 +96,12 @@ cdef void find_in_cookies(Value* value, const SelectorPart* part, const char* te
 
 
 cdef void find_cookie(Value* value, const SelectorPart* part, Exchange* x) noexcept nogil:
-    cdef int index = head_find(&x.head, b"cookie", 6, 0)
+    cdef int index = head_find_id(&x.head, H_COOKIE, 0)
     cdef const Field* field
     while index >= 0:
         field = &x.head.fields[index]
         find_in_cookies(value, part, x.head.base + field.value, field.value_len)
-        index = head_find(&x.head, b"cookie", 6, index + 1)
+        index = head_find_id(&x.head, H_COOKIE, index + 1)
 
 
 cdef void find_claim(Value* value, const SelectorPart* part, Exchange* x) noexcept nogil:

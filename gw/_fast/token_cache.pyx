@@ -10,7 +10,7 @@ from gw._fast.keys cimport KeySet, KeySetState
 from gw._fast.openssl cimport RAND_bytes
 
 cdef enum:
-    HASHED = 48             # octets at the end of a token that are hashed: all signature, so nobody but the issuer can make many that are equal
+    HASHED = 16             # octets at the end of a token that are hashed: all signature, 90 bits of it, so not even the issuer makes two that are equal
     ALLOCATED = 36          # octets that malloc adds to the two parts of an entry, and token_check to a payload
     ENTRIES_MAX = 1 << 24
 

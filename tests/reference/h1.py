@@ -77,10 +77,10 @@ def _section(data: bytes, at: int, payload: bytes) -> Decoded | str | None:
 # gw's known names are among them but for Date and Via; a known name spelled with `_` is dropped as everywhere.
 KNOWN = {
     "host", "content-length", "transfer-encoding", "expect", "connection", "keep-alive", "proxy-connection", "te", "upgrade", "http2-settings", "forwarded", "x-forwarded-for",
-    "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "via", "trailer", "date",
+    "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "via", "trailer", "date", "authorization", "cookie",
 }  # fmt: skip
 NO_TRAILERS = KNOWN - {"date", "via"} | {
-    "content-encoding", "content-type", "content-range", "authorization", "cookie",
+    "content-encoding", "content-type", "content-range",
     "cache-control", "max-forwards", "pragma", "range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range",
     "www-authenticate", "proxy-authenticate", "proxy-authorization", "set-cookie", "age", "expires", "location", "retry-after", "vary", "warning",
 }  # fmt: skip

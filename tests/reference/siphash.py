@@ -1,4 +1,4 @@
-"""SipHash-2-4 with 128 bits, from its definition (Aumasson and Bernstein, 2012)."""
+"""SipHash-1-3 with 128 bits, from its definition (Aumasson and Bernstein, 2012)."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class State:
 
     def absorb(self, word: int) -> None:
         self.v[3] ^= word
-        self.rounds(2)
+        self.rounds(1)
         self.v[0] ^= word
 
     def squeeze(self, mark: int, index: int) -> bytes:
         self.v[index] ^= mark
-        self.rounds(4)
+        self.rounds(3)
         return (self.v[0] ^ self.v[1] ^ self.v[2] ^ self.v[3]).to_bytes(8, "little")
 
 

@@ -161,7 +161,7 @@ def build(config: Config, tools: Tools) -> Hooks:
 
     return Hooks(request=edit) if config.text else Hooks(response=look)
 """
-NAMES = st.sampled_from(["X-A", "x-a", "X_A", "X-B", "x-b", "X-C"])
+NAMES = st.sampled_from(["X-A", "x-a", "X_A", "X-B", "x-b", "X-C", "-c", "_C", "y_a"])
 EDITS = st.lists(st.tuples(st.sampled_from(["set", "add", "remove"]), NAMES, st.sampled_from("12345")), max_size=8)
 SENT = st.lists(st.tuples(NAMES, st.sampled_from(["sent", "other"])), max_size=4)
 FIXED = [("remove", "X-B", ""), ("set", "X-A", "policy"), ("add", "X-A", "beside"), ("default", "X-C", "default")]
@@ -169,7 +169,7 @@ HEADERS = "{remove: [X-B], set: {X-A: policy}, add: {X-A: beside}, default: {X-C
 
 
 def of_interest(fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in fields if fold(name) in ("x-a", "x-b", "x-c")]
+    return [(name, value) for name, value in fields if fold(name) in ("x-a", "x-b", "x-c", "-c", "y-a")]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)

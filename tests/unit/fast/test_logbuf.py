@@ -213,6 +213,16 @@ def test_any_bytes_give_one_line_of_json(data: bytes) -> None:
     assert json.loads(f'"{text}"') == data.decode(errors="gw-latin")
 
 
+@pytest.mark.parametrize("dirty", [b"\x00", b"\x1f", b'"', b"\\", b"\x7f", b"\x80", b"\xff"])
+def test_one_byte_to_escape_at_every_place_of_texts_of_every_length(dirty: bytes) -> None:
+    for length in range(40):
+        clean = bytes(range(0x30, 0x30 + length))  # short of the backslash
+        assert escape(clean) == clean
+        for at in range(length):
+            expected = clean[:at] + escape(dirty) + clean[at + 1 :]
+            assert escape(clean[:at] + dirty + clean[at + 1 :]) == expected
+
+
 def as_latin(error: UnicodeError) -> tuple[str, int]:
     """Python's decoder names a whole broken sequence; every byte of it is shown by itself."""
     assert isinstance(error, UnicodeDecodeError)

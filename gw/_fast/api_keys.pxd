@@ -7,20 +7,20 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from gw._fast.openssl cimport EVP_MD_CTX
 
 
-cdef struct ApiKey:
+cdef struct ApiKey:             # 64 bytes, so that what a search looks at of a key is one cache line
     unsigned char digest[32]    # SHA-256 of the key
     int64_t expires_s           # Unix seconds: refused from then on; 0: never
-    const char* id              # UTF-8, in ApiKeyTable.text
+    const char* id              # UTF-8, in ApiKeyTable.text; NULL: no key is here
     uint32_t id_len
     uint32_t consumer           # index in the snapshot
+    uint64_t pad
 
 
 cdef struct ApiKeyTable:        # never changes; freed with its last reference
-    ApiKey* keys                # owned array
-    uint64_t* slots             # owned array: 0, or the number of the key + 1 below 32 bits of its digest; at least half are 0
+    ApiKey* keys                # owned array of n_slots, in which a key stands at or behind where its digest points; at least half are free
     char* text                  # owned: the ids
     uint32_t n
-    uint32_t mask               # slots - 1
+    uint32_t n_slots
     uint32_t refs               # ApiKeys has one, each exchange whose identity points into `text` another
 
 

@@ -2,7 +2,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from gw._fast.openssl cimport (
     EVP_DigestFinal_ex, EVP_DigestInit_ex2, EVP_DigestUpdate, EVP_MD, EVP_MD_CTX_free, EVP_MD_CTX_new, EVP_MD_fetch,
@@ -11,6 +11,9 @@ from gw._fast.openssl cimport (
 cdef enum:
     DIGEST = 32                 # bytes
     KEYS_MAX = 1 << 30
+
+cdef extern from "stdlib.h":
+    void* aligned_alloc(size_t alignment, size_t size) noexcept nogil
 
 cdef struct Record:             # as gw.store packs it
     unsigned char digest[32]
@@ -24,36 +27,23 @@ RECORD_SIZE = sizeof(Record)
 cdef EVP_MD* SHA256 = EVP_MD_fetch(NULL, b"SHA256", NULL)
 
 
-cdef inline uint64_t _place(const unsigned char* digest) noexcept nogil:
-    cdef uint64_t word
+cdef ApiKey* _slot(const ApiKeyTable* table, const unsigned char* digest) noexcept nogil:
+    """Where the key is, or else would be."""
+    cdef uint32_t word, at
     memcpy(&word, digest, sizeof(word))
-    return word
-
-
-cdef inline uint64_t _tag(uint64_t place) noexcept nogil:
-    return place & <uint64_t>0xffffffff00000000
-
-
-cdef const ApiKey* _find(const ApiKeyTable* table, const unsigned char* digest) noexcept nogil:
-    cdef uint64_t place = _place(digest)
-    cdef uint32_t at = <uint32_t>place & table.mask
-    cdef uint64_t slot = table.slots[at]
-    cdef const ApiKey* key
-    while slot != 0:
-        if _tag(slot) == _tag(place):
-            key = &table.keys[<uint32_t>slot - 1]
-            if memcmp(key.digest, digest, DIGEST) == 0:
-                return key
-        at = (at + 1) & table.mask
-        slot = table.slots[at]
-    return NULL
+    at = <uint32_t>(<uint64_t>word * table.n_slots >> 32)
+    while table.keys[at].id != NULL and memcmp(table.keys[at].digest, digest, DIGEST) != 0:
+        at = at + 1 if at + 1 < table.n_slots else 0
+    return &table.keys[at]
 
 
 cdef const ApiKey* api_key_find(const ApiKeysState* state, const char* text, uint32_t n) noexcept nogil:
     cdef unsigned char digest[DIGEST]
+    cdef const ApiKey* key
     if not (EVP_DigestInit_ex2(state.digesting, SHA256, NULL) and EVP_DigestUpdate(state.digesting, text, n) and EVP_DigestFinal_ex(state.digesting, digest, NULL)):
         return NULL
-    return _find(state.table, digest)
+    key = _slot(state.table, digest)
+    return key if key.id != NULL else NULL
 
 
 cdef void api_keys_release(void* held) noexcept nogil:
@@ -61,37 +51,31 @@ cdef void api_keys_release(void* held) noexcept nogil:
     table.refs -= 1
     if table.refs == 0:
         free(table.keys)
-        free(table.slots)
         free(table.text)
         free(table)
 
 
 cdef ApiKeyTable* _new(size_t n, size_t text_len) except NULL:
     cdef ApiKeyTable* table
-    cdef uint32_t slots = 2
     if n > KEYS_MAX:
         raise ValueError(f"{n} keys are more than a table can hold")
-    while slots < 2 * n:
-        slots *= 2
     table = <ApiKeyTable*>calloc(1, sizeof(ApiKeyTable))
     if table == NULL:
         raise MemoryError
     table.refs = 1
-    table.mask = slots - 1
-    table.keys = <ApiKey*>calloc(n + 1, sizeof(ApiKey))
-    table.slots = <uint64_t*>calloc(slots, sizeof(uint64_t))
+    table.n_slots = <uint32_t>(2 * n + 1)
+    table.keys = <ApiKey*>aligned_alloc(sizeof(ApiKey), table.n_slots * sizeof(ApiKey))
     table.text = <char*>malloc(text_len + 1)
-    if table.keys == NULL or table.slots == NULL or table.text == NULL:
+    if table.keys == NULL or table.text == NULL:
         api_keys_release(table)
         raise MemoryError
+    memset(table.keys, 0, table.n_slots * sizeof(ApiKey))
     return table
 
 
 cdef void _add(ApiKeyTable* table, const Record* record, uint32_t consumer, const char* id) noexcept nogil:
-    cdef ApiKey* key = &table.keys[table.n]
-    cdef uint64_t place = _place(record.digest)
-    cdef uint32_t at = <uint32_t>place & table.mask
-    if _find(table, record.digest) != NULL:
+    cdef ApiKey* key = _slot(table, record.digest)
+    if key.id != NULL:
         return
     memcpy(key.digest, record.digest, DIGEST)
     key.expires_s = record.expires_s
@@ -99,9 +83,6 @@ cdef void _add(ApiKeyTable* table, const Record* record, uint32_t consumer, cons
     key.id_len = record.id_len
     key.consumer = consumer
     table.n += 1
-    while table.slots[at] != 0:
-        at = (at + 1) & table.mask
-    table.slots[at] = _tag(place) | table.n
 
 
 cdef size_t _add_part(ApiKeyTable* table, size_t at, bytes records, bytes ids, list consumers) except? 0:

@@ -19,7 +19,7 @@ def test_it_is_what_the_definition_says(key: bytes, seed: bytes) -> None:
     ("length", "expected"),
     [(0, "e77ebcb22788a5befd62db6add303001"), (1, "fc6f370460d3eda85e0573cc2b2ff063"), (15, "c17e5505b2bd526c2921cdec1e7e0109")],
 )
-def test_published_vectors(length: int, expected: str) -> None:
+def test_vectors(length: int, expected: str) -> None:
     assert digest(bytes(range(length)), SEED).hex() == expected
 
 

@@ -41,5 +41,6 @@ cdef inline char* decimal_before(char* end, uint64_t v) noexcept nogil:
     if v >= 10:
         memcpy(end - 2, PAIRS + v * 2, 2)
         return end - 2
-    end[-1] = <char>(c"0" + v)
-    return end - 1
+    end -= 1
+    end[0] = <char>(c"0" + v)
+    return end

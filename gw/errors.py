@@ -135,6 +135,7 @@ REASONS: tuple[Reason, ...] = (
     Reason("limits-full", 503, "The table of limits is full", "proxy_internal_error"),
     Reason("decision-unavailable", 503, "What decides about this request cannot be asked", "proxy_internal_error"),
     Reason("limits-away", 503, "What counts this limit cannot be asked", "proxy_internal_error"),
+    Reason("answer-too-large", 502, "The endpoint's answer is larger than a policy of this gateway takes", "http_response_body_size"),
 )
 
 REASON_INDEX: dict[str, int] = {reason.name: index for index, reason in enumerate(REASONS)}

@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset
 
 from gw._fast.answer cimport R_OVERLOADED
+from gw._fast.bodies cimport bodies_forget
 from gw._fast.plane cimport STEP_ANSWER, STEP_NEXT, Exchange, Hold, Identity
 from gw._fast.step cimport step_holds, step_refuses
 
@@ -25,6 +26,7 @@ cdef int _forget(void* self, Exchange* x) noexcept nogil:
         if x.holds.items[i - 1].owner == self:
             x.origin_edits.n = <uint32_t>(x.holds.items[i - 1].what >> 32)
             x.client_edits.n = <uint32_t>x.holds.items[i - 1].what
+            bodies_forget(x, i)
             break
     if who.release != NULL:
         who.release(who.held)

@@ -69,6 +69,7 @@ cdef enum:                      # the closed list of gw/errors.py, in its order;
     R_LIMITS_FULL
     R_DECISION_UNAVAILABLE
     R_LIMITS_AWAY
+    R_ANSWER_TOO_LARGE
     R_COUNT
 
 

@@ -1,35 +1,43 @@
 """An exchange in motion: head, steps, the origin's side, the answer. Bodies move in relay.pyx, heads are written in forward.pyx, life.pyx ends it."""
 
 from libc.errno cimport ECONNREFUSED, EMFILE, ENFILE
-from libc.stdint cimport int64_t, uint32_t, uint8_t
-from libc.string cimport memcpy, memmove
+from libc.stdint cimport uint32_t, uint8_t
+from libc.string cimport memmove
 
 from gw._fast.answer cimport (
     R_AMBIGUOUS_PATH, R_BODY_TIMEOUT, R_BODY_TOO_LARGE, R_CLIENT_CLOSED, R_CLIENT_IDLE, R_CONNECT_FAILED, R_CONNECT_REFUSED, R_CONNECT_TIMEOUT, R_DNS_FAILED, R_HEAD_TIMEOUT,
-    R_HOOK_TIMEOUT, R_INTERNAL, R_MALFORMED_BODY, R_NONE, R_NO_ENDPOINT, R_ORIGIN_BODY_MALFORMED, R_ORIGIN_CLOSED, R_ORIGIN_CUT, R_ORIGIN_HEAD_TOO_LARGE, R_ORIGIN_IDLE,
+    R_HOOK_TIMEOUT, R_INTERNAL, R_NONE, R_NO_ENDPOINT, R_ORIGIN_CLOSED, R_ORIGIN_HEAD_TOO_LARGE, R_ORIGIN_IDLE,
     R_ORIGIN_MALFORMED, R_ORIGIN_TIMEOUT, R_OVERLOADED, R_POOL_FULL, R_TLS_CERTIFICATE, R_TLS_FAILED, R_UNEXPECTED_UPGRADE,
+)
+from gw._fast.bodies cimport (
+    frame_up, gather_up, gathers_up, origin_steps, request_body_step, send_up,
 )
 from gw._fast.client cimport client_read_ahead, client_close, client_drain_unwanted, client_greet, client_leave, client_refuse, clients_reclaim
 from gw._fast.decide cimport allow_upgrade, classify_method, exchange_route, fault_reason, make_id, step_due, step_goes_on, take_trusted_id
-from gw._fast.forward cimport choose_framing, request_head, response_head
+from gw._fast.deliver cimport answer_head, answer_steps, down_piece, gather_answer, origin_ended, send_answer
+from gw._fast.forward cimport request_head
 from gw._fast.greet cimport proxy_header
 from gw._fast.h1 cimport (
-    BODY_EOF, BODY_LENGTH, BODY_NONE, FAULT_CHUNK, FAULT_FIELD_COUNT, FAULT_HEAD_SIZE, H1_BAD, H1_DONE, H1_MORE, MSG_KEEP_ALIVE, MSG_UPGRADE, body_start, head_start,
+    FAULT_FIELD_COUNT, FAULT_HEAD_SIZE, H1_BAD, H1_DONE, H1_MORE, MSG_KEEP_ALIVE, MSG_UPGRADE, MSG_WATCHED, body_start, head_start,
     request_feed, response_feed, response_framing,
 )
 from gw._fast.headers cimport MAX_FIELDS
 from gw._fast.life cimport (
-    answer_own, answer_plan, client_gone, drop_origin, exchange_abort, exchange_finish, exchange_new, parked_too_long, pass_interim, refuse, response_step, watches_answer,
+    answer_own, answer_plan, client_gone, drop_origin, exchange_abort, exchange_new, parked_too_long, pass_interim, refuse, watches_answer,
 )
 from gw._fast.out cimport Out, out_init
 from gw._fast.pick cimport pick, pick_bit
 from gw._fast.plane cimport (
     ACT_FORWARD, BY_CLIENT, BY_ORIGIN, C_BUSY, C_FLUSH, C_HANDSHAKE, C_HEAD, C_IDLE, C_LINGER, C_PROXY, O_BUSY, O_CONNECT, O_HANDSHAKE, STEP_ANSWER, STEP_PARK,
-    X_ANSWERED, X_CLOSE, X_DONE_UP, X_FRESH, X_HEAD_REQUEST, X_HEAD_TIMED, X_IDEMPOTENT, X_PARKED, X_PARKED_DOWN, X_RESPONDING, X_SENT, X_TUNNEL, X_UPGRADE, X_UP_BROKEN,
-    X_UP_DROPPED, LaneState, Plan, Pool, Service, SnapshotState, StepCall,
+    X_ANSWERED, X_CLOSE, X_DONE_UP, X_FRESH, X_GATHER, X_GATHER_DOWN, X_HEAD_REQUEST, X_HEAD_TIMED, X_IDEMPOTENT, X_KEPT, X_KEPT_DOWN, X_PARKED, X_PARKED_DOWN,
+    X_RESPONDING, X_SENT, X_TUNNEL, X_UPGRADE, X_UP_BROKEN, X_UP_DROPPED, X_UP_LEFT, X_WATCHED, LaneState, Plan, Pool, Service, SnapshotState, StepCall,
 )
 from gw._fast.pool cimport POOL_FULL, POOL_NO_ADDRESS, pool_handshake, pool_open, pool_take
-from gw._fast.relay cimport RELAY_BAD, RELAY_BROKEN, RELAY_DONE, RELAY_MORE, RELAY_STALL, RELAY_TOO_LARGE, keep_answer, next_piece, relay_down, relay_down_end, relay_up, rewind_up
+from gw._fast.pump cimport body_cut, origin_drained, pump_up, up_moved
+from gw._fast.relay cimport (
+    RELAY_BROKEN, RELAY_CUT, RELAY_DONE, RELAY_MORE, RELAY_SHORT, RELAY_TOO_LARGE, keep_answer, next_piece, relay_up,
+    rewind_up,
+)
 from gw._fast.shm cimport endpoint_begin, endpoint_failed, endpoint_ok
 from gw._fast.slab cimport Buf, buf_give, buf_take
 from gw._fast.stream cimport (
@@ -37,7 +45,6 @@ from gw._fast.stream cimport (
     conn_connected, conn_flush, conn_read_off, conn_read_on, conn_recv, conn_send, conn_unwatch, conn_watch,
 )
 from gw._fast.tls cimport TLS_ERROR, TLS_FAIL_CERTIFICATE, TLS_OK, tls_failure
-from gw._fast.tunnel cimport tunnel_begin
 from gw._fast.wheel cimport timer_off, timer_set
 
 cdef enum:
@@ -70,7 +77,9 @@ cdef void _client_readable(Conn* client) noexcept nogil:
     if client.state == C_BUSY:
         x = <Exchange*>client.exchange
         if x.flags & (X_SENT | X_DONE_UP | X_UP_BROKEN | X_PARKED_DOWN) == X_SENT and x.origin != NULL:
-            _pump_up(x)
+            pump_up(x)
+        elif x.flags & X_GATHER:
+            _gather(x)
         else:
             if not client_read_ahead(client):
                 client_gone(client)
@@ -94,6 +103,8 @@ cdef void _client_drained(Conn* client) noexcept nogil:
         conn_read_on(client)
         if client.inbuf != NULL:
             conn_again(client)
+    elif x != NULL and x.flags & X_KEPT_DOWN:
+        send_answer(x, 0)
     elif x != NULL and x.flags & X_ANSWERED and x.origin != NULL:
         timer_off(&client.timer)
         if not x.flags & X_DONE_UP:
@@ -221,12 +232,63 @@ cdef void _run_steps(Exchange* x) noexcept nogil:
             answer_own(x)
             return
         call = step_due(x)
-    if plan.action == ACT_FORWARD:
-        if x.request.flags & MSG_UPGRADE:
+    if x.request.flags & (MSG_UPGRADE | MSG_WATCHED):
+        if plan.action == ACT_FORWARD and x.request.flags & MSG_UPGRADE:
             allow_upgrade(x)
+        if x.request.flags & MSG_WATCHED and gathers_up(x):
+            _gather(x)
+            return
+    _carry_out(x)
+
+
+cdef inline void _carry_out(Exchange* x) noexcept nogil:
+    if x.plan.action == ACT_FORWARD:
         _start_origin(x, R_NO_ENDPOINT)
     else:
         answer_plan(x)
+
+
+cdef void _gather(Exchange* x) noexcept nogil:
+    """The request's body, until steps may see it whole."""
+    cdef Conn* client = x.client
+    cdef int code = gather_up(x)
+    if code == RELAY_MORE:
+        timer_set(&client.reactor.wheel, &client.timer, client.reactor.now_ms + x.allowance.idle_ms)
+        conn_read_on(client)
+        if client.inbuf.start < client.inbuf.end or client.flags & PEER_EOF:
+            conn_again(client)
+    elif code == RELAY_DONE:
+        timer_off(&client.timer)
+        conn_read_on(client)
+        _body_steps(x)
+    elif code == RELAY_CUT:
+        body_cut(x, True)
+    elif code == RELAY_BROKEN:
+        client_gone(client)
+    else:
+        client.lingers = 1
+        x.flags |= X_CLOSE
+        refuse(x, R_BODY_TOO_LARGE if code == RELAY_TOO_LARGE else R_OVERLOADED if code == RELAY_SHORT else fault_reason(x.up.fault))
+
+
+cdef void _body_steps(Exchange* x) noexcept nogil:
+    cdef StepCall* call = request_body_step(x)
+    cdef int verdict
+    while call != NULL:
+        verdict = call.run(call.self, x)
+        if verdict == STEP_PARK:
+            x.parked_at = call
+            x.flags |= X_PARKED
+            timer_set(&x.client.reactor.wheel, &x.client.timer, x.lane.reactor.now_ms + x.snapshot.hook_ms)
+            return
+        if verdict == STEP_ANSWER:
+            answer_own(x)
+            return
+        call = request_body_step(x)
+    if frame_up(x):
+        _carry_out(x)
+    else:
+        refuse(x, R_OVERLOADED)
 
 
 cdef void exchange_resume(Exchange* x, int verdict) noexcept nogil:
@@ -237,12 +299,14 @@ cdef void exchange_resume(Exchange* x, int verdict) noexcept nogil:
         refuse(x, x.own.reason)        # it failed: what it was to see to must not pass
     elif down:
         # The request's body waited as well.
-        if x.flags & (X_DONE_UP | X_UP_BROKEN) or x.origin.out != NULL or _origin_drained(x):
-            _answer_steps(x)
-    elif step_goes_on(x, x.parked_at, verdict):
-        _run_steps(x)
-    else:
+        if x.flags & X_UP_BROKEN or x.flags & (X_DONE_UP | X_UP_LEFT) == X_DONE_UP or x.origin.out != NULL or origin_drained(x):
+            answer_steps(x)
+    elif not step_goes_on(x, x.parked_at, verdict):
         answer_own(x)
+    elif x.bodies != NULL and x.bodies.up.whole:
+        _body_steps(x)
+    else:
+        _run_steps(x)
 
 
 # Towards the origin
@@ -305,7 +369,7 @@ cdef void origin_event(Conn* origin, uint32_t events) noexcept nogil:
         if code == SEND_ERROR:
             x.flags |= X_UP_BROKEN          # it may have answered before it closed: read that first
             conn_watch(origin)
-        elif code == SEND_DONE and not x.flags & X_PARKED_DOWN and not _origin_drained(x):
+        elif code == SEND_DONE and not x.flags & X_PARKED_DOWN and not origin_drained(x):
             return
     if events & EPOLLIN and origin.flags & READ_ON:
         _origin_readable(x)
@@ -369,6 +433,9 @@ cdef void _send_request(Exchange* x) noexcept nogil:
     cdef Out out
     cdef uint32_t used = 0, n
     cdef int code
+    if x.flags & X_WATCHED and not origin_steps(x):
+        refuse(x, x.own.reason)
+        return
     out_init(&out, lane.reactor.tx, TX_SIZE - RX_SIZE - 16384)
     request_head(x, &out)
     if out.full:
@@ -378,115 +445,17 @@ cdef void _send_request(Exchange* x) noexcept nogil:
     x.sent_us = lane.reactor.now_us
     head_start(&x.answer_parser, &x.answer_head, MAX_FIELDS)
     n = <uint32_t>(out.p - out.start)
-    if x.flags & X_DONE_UP:
+    if x.flags & (X_DONE_UP | X_KEPT) == X_DONE_UP:
         code = RELAY_BROKEN if conn_send(origin, out.start, n) == SEND_ERROR else RELAY_DONE
+    elif x.flags & X_KEPT:
+        code = send_up(x, n)
     elif buf.start < buf.end:
         code = relay_up(x, n, buf.data + buf.start, next_piece(buf), &used)
         buf.start += used
     else:
         code = RELAY_BROKEN if conn_send(origin, out.start, n) == SEND_ERROR else RELAY_MORE
     conn_read_on(origin)
-    _up_moved(x, code)
-
-
-cdef void _pump_up(Exchange* x) noexcept nogil:
-    """One read of the client's body on its way, from the kept bytes first."""
-    cdef Conn* client = x.client
-    cdef Buf* buf = client.inbuf
-    cdef char* data = client.reactor.rx
-    cdef uint32_t used = 0
-    cdef uint32_t room
-    cdef ssize_t n
-    cdef size_t want
-    cdef int code
-    if buf.start < buf.end:
-        code = relay_up(x, 0, buf.data + buf.start, next_piece(buf), &used)
-        buf.start += used
-        _up_moved(x, code)
-        return
-    if client.flags & PEER_EOF:
-        _body_cut(x, True)
-        return
-    x.flags |= X_UP_DROPPED
-    buf.start = x.request.head_len
-    buf.end = buf.start
-    room = buf.cap - buf.end
-    # Never read more than the body and what there is room to keep of the request behind it.
-    want = room
-    if x.up.framing == BODY_LENGTH:
-        want = RX_SIZE if x.up.left + room > RX_SIZE else <size_t>x.up.left + room
-    elif want > RX_SIZE:
-        want = RX_SIZE
-    n = conn_recv(client, data, want)
-    if n == RECV_AGAIN:
-        return
-    if n <= 0:
-        _body_cut(x, n == RECV_EOF)
-        return
-    code = relay_up(x, 0, data, <uint32_t>n, &used)
-    if used < n and code != RELAY_BAD:
-        memcpy(buf.data + buf.end, data + used, n - used)
-        buf.end += <uint32_t>(n - used)
-    _up_moved(x, code)
-
-
-cdef void _body_cut(Exchange* x, bint clean) noexcept nogil:
-    """The client ended its side inside the body: it may still read why that cannot be served."""
-    if clean and not x.flags & (X_ANSWERED | X_PARKED):
-        x.client.flags |= PEER_EOF
-        x.up.fault = FAULT_CHUNK
-        refuse(x, R_MALFORMED_BODY)
-    else:
-        client_gone(x.client)
-
-
-cdef void _up_moved(Exchange* x, int code) noexcept nogil:
-    cdef Conn* client = x.client
-    cdef Conn* origin = x.origin
-    cdef int64_t now = x.lane.reactor.now_ms
-    x.bytes_in = x.up.seen
-    if code == RELAY_DONE:
-        if x.up.framing != BODY_NONE:
-            timer_off(&client.timer)
-        x.flags |= X_DONE_UP
-        timer_set(&client.reactor.wheel, &origin.timer, now + x.allowance.answer_ms)
-        if client.inbuf.end - client.inbuf.start == client.inbuf.cap:
-            conn_read_off(client)
-        else:
-            conn_read_on(client)
-    elif code == RELAY_MORE:
-        timer_off(&origin.timer)
-        timer_set(&client.reactor.wheel, &client.timer, now + x.allowance.idle_ms)
-        conn_read_on(client)
-        if client.inbuf.start < client.inbuf.end or client.flags & PEER_EOF:
-            conn_again(client)
-    elif code == RELAY_STALL:
-        timer_off(&client.timer)
-        conn_read_off(client)
-        timer_set(&client.reactor.wheel, &origin.timer, now + x.allowance.idle_ms)
-    elif code == RELAY_BROKEN:
-        x.flags |= X_UP_BROKEN
-        conn_read_off(client)
-        timer_set(&client.reactor.wheel, &origin.timer, now + x.allowance.answer_ms)
-    else:
-        client.lingers = 1
-        x.flags |= X_CLOSE
-        refuse(x, R_BODY_TOO_LARGE if code == RELAY_TOO_LARGE else fault_reason(x.up.fault))
-
-
-cdef bint _origin_drained(Exchange* x) noexcept nogil:
-    """The request's queue is empty. False when the exchange ended in here."""
-    cdef Conn* origin = x.origin
-    if x.flags & X_DONE_UP:
-        timer_set(&x.lane.reactor.wheel, &x.origin.timer, x.lane.reactor.now_ms + x.allowance.answer_ms)
-        return True
-    timer_off(&x.origin.timer)
-    if x.client.inbuf.start < x.client.inbuf.end:
-        _pump_up(x)
-        return origin.exchange == x         # a closed connection is still memory until the batch ends; an ended exchange is not
-    conn_read_on(x.client)
-    timer_set(&x.lane.reactor.wheel, &x.client.timer, x.lane.reactor.now_ms + x.allowance.idle_ms)
-    return True
+    up_moved(x, code)
 
 
 # From the origin
@@ -500,6 +469,9 @@ cdef void _origin_readable(Exchange* x) noexcept nogil:
     if watches_answer(x) and x.lane.reactor.slab.cap < RX_SIZE:
         room = x.lane.reactor.slab.cap      # it must fit the buffer that outlives a waiting step
     if x.answer_buf != NULL and not x.flags & X_ANSWERED:
+        if x.flags & X_GATHER_DOWN:
+            gather_answer(x)
+            return
         have = x.answer_buf.end
         base = x.answer_buf.data
         room = x.answer_buf.cap if x.answer_buf.cap - have < RX_SIZE else have + RX_SIZE
@@ -508,9 +480,9 @@ cdef void _origin_readable(Exchange* x) noexcept nogil:
         return
     if x.flags & X_ANSWERED:
         if n > 0:
-            _down_piece(x, 0, base, <uint32_t>n)
+            down_piece(x, 0, base, <uint32_t>n)
         else:
-            _origin_ended(x, n == RECV_EOF)
+            origin_ended(x, n == RECV_EOF)
         return
     if n <= 0:
         _origin_lost(x, R_ORIGIN_CLOSED)
@@ -563,79 +535,9 @@ cdef void _answer_begin(Exchange* x, char* base, uint32_t end) noexcept nogil:
         x.answer_head.base = x.answer_buf.data
         x.flags |= X_RESPONDING
         x.step = 0
-        _answer_steps(x)
+        answer_steps(x)
         return
-    _answer_head(x, base + x.answer.head_len, end - x.answer.head_len)
-
-
-cdef void _answer_steps(Exchange* x) noexcept nogil:
-    cdef int verdict
-    cdef Buf* buf = x.answer_buf
-    cdef StepCall* call
-    while True:
-        call = response_step(x, x.step)
-        if call == NULL:
-            break
-        x.step += 1
-        verdict = call.run(call.self, x)
-        if verdict == STEP_ANSWER:
-            refuse(x, x.own.reason)        # it failed: what it was to see to must not pass
-            return
-        if verdict == STEP_PARK:
-            x.flags |= X_PARKED_DOWN
-            conn_read_off(x.origin)
-            timer_off(&x.client.timer)
-            timer_set(&x.lane.reactor.wheel, &x.origin.timer, x.lane.reactor.now_ms + x.snapshot.hook_ms)
-            return
-    conn_read_on(x.origin)
-    _answer_head(x, buf.data + x.answer.head_len, buf.end - x.answer.head_len)
-
-
-cdef void _answer_head(Exchange* x, char* rest, uint32_t n) noexcept nogil:
-    cdef Out out
-    if x.answer.status != 101:
-        choose_framing(x)
-    out_init(&out, x.lane.reactor.tx, TX_SIZE - RX_SIZE - 16384)
-    response_head(x, &out)
-    if out.full:
-        refuse(x, R_ORIGIN_HEAD_TOO_LARGE)
-        return
-    x.flags |= X_ANSWERED
-    if x.answer.status == 101:
-        timer_off(&x.client.timer)
-        tunnel_begin(x, <uint32_t>(out.p - out.start), rest, n)
-        return
-    _down_piece(x, <uint32_t>(out.p - out.start), rest, n)
-
-
-cdef void _down_piece(Exchange* x, uint32_t head_n, char* data, uint32_t n) noexcept nogil:
-    cdef Conn* client = x.client
-    cdef uint32_t used = 0
-    cdef int code = relay_down(x, head_n, data, n, &used)
-    if code == RELAY_DONE:
-        x.junk = used < n
-        exchange_finish(x)
-    elif code == RELAY_MORE:
-        timer_set(&client.reactor.wheel, &x.origin.timer, client.reactor.now_ms + x.allowance.idle_ms)
-    elif code == RELAY_STALL:
-        conn_read_off(x.origin)
-        timer_off(&x.origin.timer)
-        timer_set(&client.reactor.wheel, &client.timer, client.reactor.now_ms + x.allowance.idle_ms)
-    elif code == RELAY_BROKEN:
-        client_gone(client)
-    else:
-        exchange_abort(x, BY_ORIGIN, R_ORIGIN_BODY_MALFORMED)
-
-
-cdef void _origin_ended(Exchange* x, bint clean) noexcept nogil:
-    """The origin closed inside the body: the end of it, or a cut that the client must be able to see."""
-    if x.down.framing == BODY_EOF and clean:
-        if relay_down_end(x, 0) == RELAY_BROKEN:
-            client_gone(x.client)
-        else:
-            exchange_finish(x)
-    else:
-        exchange_abort(x, BY_ORIGIN, R_ORIGIN_CUT)
+    answer_head(x, base + x.answer.head_len, end - x.answer.head_len)
 
 
 cdef void _origin_lost(Exchange* x, uint8_t reason) noexcept nogil:
@@ -694,6 +596,8 @@ cdef void origin_timeout(Conn* origin, uint32_t events) noexcept nogil:
         _origin_unreachable(x, R_CONNECT_TIMEOUT)
     elif x.flags & X_PARKED_DOWN:
         refuse(x, R_HOOK_TIMEOUT)
+    elif x.flags & X_KEPT_DOWN:
+        return                              # it has given all it had: the client's time counts
     elif x.flags & X_ANSWERED:
         exchange_abort(x, BY_ORIGIN, R_ORIGIN_IDLE)
     else:

@@ -41,6 +41,7 @@ cdef enum:                      # Message.flags
     MSG_NOMINATED = 8           # Connection names fields of this message
     MSG_CLOSE = 16              # Connection: close
     MSG_ABSOLUTE = 32           # absolute-form target
+    MSG_WATCHED = 64            # set by whoever wants the body whole before it goes on
 
 
 cdef struct HeadParser:

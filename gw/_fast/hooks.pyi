@@ -1,11 +1,10 @@
-"""The step that calls Python hooks, and what hooks see of an exchange."""
+"""What hooks see of an exchange, and what they may answer."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, final
 
 from typing_extensions import disjoint_base
 
-from gw._fast.step import Step
 from gw._fast.tls import Tls
 
 @final
@@ -107,6 +106,10 @@ class Request:
         """Name of the route."""
 
     @property
+    def endpoint(self) -> str:
+        """Address of the endpoint that was chosen last, as configured; empty before one is."""
+
+    @property
     def params(self) -> list[str]:
         """Values of the route's path parameters in the order it names them; percent-encoded as sent."""
 
@@ -186,36 +189,3 @@ class Request:
     @property
     def state(self) -> dict[Any, Any]:
         """For hooks to leave things to each other; lives as long as the exchange."""
-
-@final
-class PythonStep(Step):
-    """Calls a policy's hooks. An `async def` hook parks its exchange until it is done, at most `process.hook_timeout`; TypeError when `done` is one."""
-
-    def __init__(
-        self,
-        name: str,
-        request: Callable[..., Any] | None = None,
-        response: Callable[..., Any] | None = None,
-        done: Callable[..., Any] | None = None,
-        attached: Callable[[Callable[[str, dict[str, Any]], None]], None] | None = None,
-        slot: int = -1,
-        budget: dict[str, int] | None = None,
-    ) -> None:
-        """`slot` is the policy's in the segment; `budget` holds the fields of gw._fast.budget's Budget."""
-
-    def attach(self, report: Callable[[str, dict[str, Any]], None]) -> None:
-        """Where failures go: the events `hook-failed`, `hook-slow`, `hook-timeout` and `hook-budget`. `attached` is told too."""
-
-@final
-class Parked:
-    """An exchange that waits for the task of an asynchronous hook, and the coroutine which that task runs."""
-
-    @property
-    def task(self) -> Any: ...
-
-    def __await__(self) -> Generator[Any, Any, Any]: ...
-    def send(self, value: Any) -> Any: ...
-    def throw(self, *error: Any) -> Any: ...
-    def close(self) -> None: ...
-    def finished(self, task: Any) -> None:
-        """Callback of the task: the exchange goes on."""

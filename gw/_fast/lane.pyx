@@ -15,7 +15,7 @@ from gw._fast.exchange cimport client_event, client_timeout, exchange_resume
 from gw._fast.life cimport exchange_abort, exchange_free_spares, exchange_tunnel_ended
 from gw._fast.answer cimport R_DRAINING, R_OVERLOADED
 from gw._fast.forward cimport address_trusted
-from gw._fast.hooks cimport hooks_release
+from gw._fast.python_step cimport hooks_release
 from gw._fast.logbuf cimport LOG_BATCH, LOG_MIN, log_count_into, log_flush, log_free, log_new, log_pending, log_set_fd
 from gw._fast.pick cimport picker_init
 from gw._fast.plane cimport BY_GATEWAY, C_HANDSHAKE, C_HEAD, C_IDLE, C_PROXY, Exchange, Listener, Pool, Service, SnapshotState, sockaddr, sockaddr_storage, socklen_t

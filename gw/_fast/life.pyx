@@ -10,7 +10,7 @@ from gw._fast.forward cimport interim_head
 from gw._fast.h1 cimport MSG_EXPECT, MSG_KEEP_ALIVE, head_start
 from gw._fast.out cimport Out, out_init
 from gw._fast.plane cimport (
-    ACT_REDIRECT, BY_CLIENT, BY_GATEWAY, STEP_ANSWER, X_ANSWERED, X_CLOSE, X_DONE_UP, X_ENDED, X_EOF_OUT, X_RESPONDING, X_UP_BROKEN, LaneState, Plan, Pool,
+    ACT_REDIRECT, BY_CLIENT, BY_GATEWAY, STEP_ANSWER, X_ANSWERED, X_CLOSE, X_DONE_UP, X_ENDED, X_EOF_OUT, X_RESPONDING, X_UP_BROKEN, X_UP_LEFT, LaneState, Plan, Pool,
 )
 from gw._fast.pool cimport pool_drop, pool_give
 from gw._fast.record cimport record
@@ -157,7 +157,7 @@ cdef void exchange_finish(Exchange* x) noexcept nogil:
     cdef Conn* origin = x.origin
     cdef bint close = x.flags & X_CLOSE != 0 or not x.flags & X_DONE_UP
     if origin != NULL:
-        if x.answer.flags & MSG_KEEP_ALIVE and x.flags & X_DONE_UP and not x.flags & X_UP_BROKEN and not x.junk:
+        if x.answer.flags & MSG_KEEP_ALIVE and x.flags & X_DONE_UP and not x.flags & (X_UP_BROKEN | X_UP_LEFT) and not x.junk:
             _leave(x)
             x.origin = NULL
             pool_give(<Pool*>origin.owner, origin)

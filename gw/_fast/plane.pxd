@@ -82,6 +82,12 @@ cdef enum:                      # Exchange.flags
     X_HEAD_TIMED = 65536        # the head's deadline is set
     X_ENDED = 131072
     X_RESPONDING = 262144       # response steps have begun; `step` is the next of them
+    X_GATHER = 524288           # the request's body is gathered
+    X_GATHER_DOWN = 1048576     # the answer's is
+    X_WATCHED = 2097152         # steps look at what goes to an endpoint
+    X_KEPT = 4194304            # the request's body leaves from where it is kept
+    X_KEPT_DOWN = 8388608       # the answer's does
+    X_UP_LEFT = 16777216        # some of a kept request has not left yet
 
 cdef enum:                      # what a step answers
     STEP_NEXT = 0
@@ -103,6 +109,38 @@ cdef struct StepCall:
     void* self                  # borrowed from the Step object, which the snapshot keeps alive
     uint16_t then_step          # request steps: where STEP_NEXT goes on, 0 = the next one (alternatives that are no longer needed)
     uint16_t else_step          # and where STEP_ANSWER goes on instead of answering, 0 = it answers (the next alternative)
+
+
+cdef struct Watch:              # what a step wants of an exchange behind the request steps; owned by it
+    StepCall request_body       # with the whole body, before an endpoint is chosen; run is NULL where the step has nothing to do
+    StepCall origin_request     # before a head goes to an endpoint, for each try
+    StepCall response_body      # with the answer's whole body, before its head leaves
+    uint64_t limit              # bytes of a body that it takes
+
+
+cdef struct Kept:               # a body that is kept whole
+    char* data                  # owned, n of cap bytes; inside `text` once that is there
+    size_t n
+    size_t cap                  # bytes written down in slab.held
+    size_t sent                 # bytes handed on
+    uint64_t limit              # bytes, the least of all that watch and of the route
+    PyObject* text              # owned: the same as Python bytes; NULL until a hook asked
+    uint32_t at                 # hold of the step that is due
+    uint8_t whole
+    uint8_t replaced
+
+
+cdef struct Was:                # of an edit, before an endpoint's head took it in
+    uint32_t name_len
+    uint8_t op
+
+
+cdef struct Bodies:             # of an exchange that steps watch; owned by it, in whose holds their Watches stand
+    Kept up
+    Kept down
+    Was* was                    # owned, was_bytes: the edits before the first try, and behind them the flags of the head's fields; NULL until then
+    uint32_t n_was
+    uint32_t was_bytes
 
 
 cdef struct Steps:              # arrays owned by the snapshot
@@ -375,6 +413,7 @@ cdef struct Exchange:
     const char* target          # path and query towards the origin as a policy rewrote them, in the arena; NULL: as the plan says
     Buf* path_buf               # owned, when the path is longer than PATH_INLINE
     Buf* trailers               # owned, TRAILER_MAX bytes for each direction
+    Bodies* bodies              # owned; NULL: nothing is watched
     Buf* answer_buf             # owned: bytes of an answer's head that came in pieces, or that a parked hook must see
     Edits origin_edits
     Edits client_edits

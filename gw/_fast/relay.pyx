@@ -4,7 +4,7 @@ from libc.string cimport memcpy, memmove
 from gw._fast.h1 cimport BODY_CHUNKED, BODY_LENGTH, BODY_NONE, FAULT_CHUNK, H1_BAD, H1_DONE, TRAILER_MAX, Body, body_start, chunked_feed
 from gw._fast.headers cimport head_parse_trailers
 from gw._fast.out cimport put_chunk_size
-from gw._fast.plane cimport X_CHUNK_OUT, X_DONE_UP, X_SENT, X_UP_BROKEN
+from gw._fast.plane cimport X_CHUNK_OUT, X_DONE_UP, X_SENT, X_UP_BROKEN, X_UP_LEFT
 from gw._fast.slab cimport buf_take
 from gw._fast.stream cimport SEND_ERROR, SEND_QUEUED, Conn, conn_send, conn_send2
 
@@ -15,7 +15,7 @@ cdef inline int _sent(int code) noexcept nogil:
     return RELAY_BROKEN if code == SEND_ERROR else RELAY_STALL if code == SEND_QUEUED else RELAY_MORE
 
 
-cdef char* _trailers(Exchange* x, Body* body) noexcept nogil:
+cdef char* trailer_room(Exchange* x, Body* body) noexcept nogil:
     """Room for the trailer section of this direction."""
     if x.trailers == NULL:
         x.trailers = buf_take(&x.lane.reactor.slab)
@@ -38,7 +38,7 @@ cdef uint32_t _put_last(char* at, const char* trailers, uint32_t n) noexcept nog
 cdef int _chunked(Exchange* x, Conn* to, Body* body, bint chunk_out, uint64_t most, uint32_t head_n, const char* data, uint32_t n, uint32_t* used) noexcept nogil:
     """Decoded into one piece behind the head, framed again as one chunk: extensions and odd splits of the sender end here."""
     cdef char* tx = x.lane.reactor.tx
-    cdef char* trailers = _trailers(x, body)
+    cdef char* trailers = trailer_room(x, body)
     cdef uint32_t written = 0
     cdef uint32_t at = head_n
     cdef uint32_t last
@@ -144,7 +144,7 @@ cdef int swallow_up(Exchange* x, const char* data, uint32_t n, uint32_t* used) n
         body.left -= take
         body.seen += take
         return RELAY_DONE if body.left == 0 else RELAY_MORE
-    trailers = _trailers(x, body)
+    trailers = trailer_room(x, body)
     if trailers == NULL:
         return RELAY_BAD
     return RELAY_DONE if chunked_feed(body, data, n, used, x.lane.reactor.tx, &written, trailers) == H1_DONE else RELAY_MORE if not body.fault else RELAY_BAD
@@ -152,7 +152,7 @@ cdef int swallow_up(Exchange* x, const char* data, uint32_t n, uint32_t* used) n
 
 cdef void rewind_up(Exchange* x) noexcept nogil:
     """The body, all of it still in the buffer behind the head, is sent from its start again."""
-    x.flags &= ~(X_SENT | X_UP_BROKEN)
+    x.flags &= ~(X_SENT | X_UP_BROKEN | X_UP_LEFT)
     if x.request.framing != BODY_NONE:
         x.flags &= ~X_DONE_UP
         x.client.inbuf.start = x.request.head_len

@@ -66,9 +66,7 @@ cdef struct RouteStats:             # one route in one worker; 64-bit words only
 
 
 cdef struct PolicyStats:            # Python hooks of one policy in one worker; 64-bit words only
-    Hist request                    # time a call, or a turn of an asynchronous hook, held the worker up, us
-    Hist response
-    Hist done
+    Hist phases[6]                  # time a call, or a turn of an asynchronous hook, held the worker up, us; in the order of life
     uint64_t over                   # of them: longer than the policy's budget
     uint64_t skipped                # calls not made, because it was quarantined
     uint64_t quarantined            # the revision that goes on without it; 0: none

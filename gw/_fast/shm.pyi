@@ -5,6 +5,8 @@ from typing import Any, final
 WORKER_FIELDS: tuple[str, ...]
 """Names of a worker's figures, gauges first."""
 WORKER_GAUGES: tuple[str, ...]
+PHASES: tuple[str, ...]
+"""Phases of an exchange at which policies have hooks, in the order of life."""
 
 @final
 class Segment:
@@ -46,7 +48,7 @@ class Segment:
         """A route's counters over all workers. `requests` by status // 100, `by_reason` by index of gw.errors.REASONS, `latency` and `origin` as Histogram."""
 
     def policy_totals(self, slot: int) -> dict[str, Any]:
-        """What a policy's Python hooks took over all workers: `request`, `response` and `done` as Histogram; `over` and `skipped` are calls, `quarantined` holds
+        """What a policy's Python hooks took over all workers: each of PHASES as Histogram; `over` and `skipped` are calls, `quarantined` holds
         for each worker the revision that goes on without it, or 0."""
 
     def reason_totals(self) -> list[int]:

@@ -13,6 +13,8 @@ from gw._fast.hist cimport Hist, Histogram, hist_add
 cdef extern from "sys/mman.h" nogil:
     int mincore(void* addr, size_t length, unsigned char* vec)
 
+PHASES = ("request", "request_body", "origin_request", "response", "response_body", "done")
+
 cdef enum: LINE = 64                        # bytes of a cache line
 
 
@@ -302,9 +304,7 @@ cdef class Segment:
             _add_words(<uint64_t*>&total, <const uint64_t*>stats, sizeof(PolicyStats) // 8)
             quarantined.append(atomic_load_u64(&stats.quarantined))
         return {
-            "request": histogram(&total.request),
-            "response": histogram(&total.response),
-            "done": histogram(&total.done),
+            **{name: histogram(&total.phases[phase]) for phase, name in enumerate(PHASES)},
             "over": total.over,
             "skipped": total.skipped,
             "quarantined": quarantined,
@@ -401,7 +401,7 @@ cdef class Segment:
         cdef PolicyStats* stats
         self._check_policy(worker, slot)
         stats = shm_policy(self, worker, slot)
-        hist_add(&stats.request, us)
+        hist_add(&stats.phases[0], us)
         stats.over += over
         stats.skipped += skipped
         stats.quarantined = quarantined

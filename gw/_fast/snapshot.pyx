@@ -205,9 +205,9 @@ cdef class Snapshot:
         """`jumps`: position in steps -> (position where it goes on, or 0; position of the next alternative, or 0)."""
         cdef Step step
         cdef StepCall* call
-        cdef list asked = [position for position, step in enumerate(steps) if "request" in step.phases()]
-        cdef list response = [step for step in reversed(steps) if "response" in step.phases()]
-        cdef list done = [step for step in reversed(steps) if "done" in step.phases()]
+        cdef list asked = [position for position, step in enumerate(steps) if step.request.run != NULL]
+        cdef list response = [step for step in reversed(steps) if step.response.run != NULL]
+        cdef list done = [step for step in reversed(steps) if step.done.run != NULL]
         into.n_request = len(asked)
         into.n_response = len(response)
         into.n_done = len(done)

@@ -11,6 +11,7 @@ cdef class Step:
     cdef StepCall response
     cdef StepCall done
     cdef readonly bint python   # its functions take the GIL
+    cdef readonly bint watches  # takes part behind the request steps, see bodies.pxd
     # For `gw explain`, right after the request function has run: what it saw, in a few words.
     cdef str told(self, Exchange* x, int verdict)
 

@@ -29,6 +29,10 @@ class Step:
     def python(self) -> bool:
         """Whether it takes the GIL: a lane with such steps takes it once for all that a wait brought."""
 
+    @property
+    def watches(self) -> bool:
+        """It takes part behind the request steps: in bodies, or in heads towards endpoints."""
+
     def __init__(self, name: str) -> None: ...
     def attach(self, report: Callable[[str, dict[str, Any]], None]) -> None:
         """The lane that will run it tells where failures go: report(event, fields)."""

@@ -109,9 +109,11 @@ def _show_status(found: dict[str, Any]) -> None:
 def _show_policies(policies: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
+    from gw._fast.shm import PHASES
+
     table = Table("policy", "hook", "calls", "p50", "p99", "over budget", "skipped", "", box=None, header_style="bold")
     for policy in policies:
-        shown = [phase for phase in ("request", "response", "done") if policy[phase]["calls"]]
+        shown = [phase for phase in PHASES if policy[phase]["calls"]]
         for phase in shown:
             times = policy[phase]
             first = [str(policy["over"]), str(policy["skipped"]), f"quarantined in {policy['quarantined']} workers" if policy["quarantined"] else ""] if phase == shown[0] else []

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from gw._fast.bucket import Limits
 from gw._fast.hist import Histogram, nearest_edge
-from gw._fast.shm import Segment
+from gw._fast.shm import PHASES, Segment
 from gw.errors import REASONS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -22,7 +22,6 @@ NO_ROUTE = "(no route)"
 BOUNDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
 EDGES = [nearest_edge(round(bound * 1_000_000)) for bound in BOUNDS]
 TURN = 64  # routes or endpoints written before others get their turn
-PHASES = ("request", "response", "done")
 CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 
 

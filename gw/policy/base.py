@@ -20,8 +20,13 @@ Kind = Literal["authentication", "authorisation", "limit", "shaping", "protectio
 Need = Literal["identity"]
 # A module whose policy answers every request by itself, so that nothing behind it runs, says ENDS = True.
 
+BODY_LIMIT = 1 << 20  # bytes
+
 RequestHook = Callable[[Request], Response | Refusal | None] | Callable[[Request], Awaitable[Response | Refusal | None]]
 ResponseHook = Callable[[Request], None] | Callable[[Request], Awaitable[None]]
+RequestBodyHook = Callable[[Request, bytes], bytes | Response | Refusal | None] | Callable[[Request, bytes], Awaitable[bytes | Response | Refusal | None]]
+OriginRequestHook = Callable[[Request], None]
+ResponseBodyHook = Callable[[Request, bytes], bytes | None] | Callable[[Request, bytes], Awaitable[bytes | None]]
 DoneHook = Callable[[Request], None]
 Report = Callable[[str, dict[str, Any]], None]
 Made = TypeVar("Made")
@@ -30,16 +35,27 @@ Made = TypeVar("Made")
 class Hooks(Struct, frozen=True):
     """Functions of a policy at the phases of an exchange, in the order of life. One that is left out costs nothing.
 
-    request: before an endpoint is chosen; may return a Response or a Refusal, which ends the exchange. response: the head of the answer is known;
-    edits of its headers reach the client. done: the exchange has ended. The first two may be `async def`; an answer of gw's own leaves at
+    request: before an endpoint is chosen; may return a Response or a Refusal, which ends the exchange. request_body: the request's body is there, whole,
+    b"" when it has none; may return bytes, which replace it, or what `request` may. origin_request: before the head goes to an endpoint, for
+    each try; edits of the request's headers hold for that one. response: the head of the answer is known; edits of its headers reach the client.
+    response_body: so is its body; may return bytes, which replace it. Not called for answers of gw's own, nor for those that have no body by
+    their nature (to HEAD, 204, 304). done: the exchange has ended.
+
+    The hooks of bodies see what is sent, compressed or not, of at most `body_limit` bytes: a larger request is answered with 413, a larger
+    answer becomes 502. They and `origin_request` run only where the policy's part in the request has passed: an alternative of any-of that was not
+    needed sees nothing. `origin_request` and `done` are plain functions, the others may be `async def`; an answer of gw's own leaves at
     once, without asynchronous response hooks. A hook that raises, or waits longer than `process.hook_timeout`, ends the exchange: nothing passes
     that a policy has not seen to. attached: in each worker before the first request, with a function that writes an event and its fields into the error log.
     """
 
     request: RequestHook | None = None
+    request_body: RequestBodyHook | None = None
+    origin_request: OriginRequestHook | None = None
     response: ResponseHook | None = None
+    response_body: ResponseBodyHook | None = None
     done: DoneHook | None = None
     attached: Callable[[Report], None] | None = None
+    body_limit: int = BODY_LIMIT  # bytes of a body, of a request as of an answer; the least of a route's policies counts, and its own `max_body`
 
 
 class Tools(Struct, frozen=True):

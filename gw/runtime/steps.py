@@ -10,8 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gw._fast.alternative import ForgetStep, MarkStep
-from gw._fast.hooks import PythonStep
 from gw._fast.identity import FIELDS, IdentityStep
+from gw._fast.python_step import PythonStep
 from gw._fast.shm import Segment
 from gw._fast.step import HeaderStep, Step
 from gw.config import Config, convert, policies_of, written_policies
@@ -174,9 +174,21 @@ class StepBuilder:
         if not isinstance(built, Hooks):
             raise ConfigError([Problem(message=f"policy '{policy.name}': build() returned {type(built).__name__}, expected Hooks", pointer=written.pointer)])
         try:
-            step = PythonStep(policy.name, built.request, built.response, built.done, built.attached, self._slot(written), self._budget(policy))
+            step = PythonStep(
+                policy.name,
+                built.request,
+                built.response,
+                built.done,
+                built.attached,
+                self._slot(written),
+                self._budget(policy),
+                request_body=built.request_body,
+                origin_request=built.origin_request,
+                response_body=built.response_body,
+                body_limit=built.body_limit,
+            )
             return _placed(step, written)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise ConfigError([Problem(message=str(error), pointer=written.pointer)]) from None
 
     def _slot(self, written: WrittenPolicy) -> int:

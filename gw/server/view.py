@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gw import __version__
+from gw._fast.shm import PHASES
 from gw.config import written_policies
 from gw.config.model import Config, Endpoint, Listener
-from gw.observe.metrics import CONTENT_TYPE, NO_ROUTE, PHASES, Observed, render_in_turns
+from gw.observe.metrics import CONTENT_TYPE, NO_ROUTE, Observed, render_in_turns
 from gw.runtime import endpoint_key, policy_key, route_key, route_name
 from gw.server.leases import summed
 from gw.server.slots import Slot

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import uvloop
 
@@ -279,7 +279,14 @@ def build(config: Config, tools: Tools) -> Hooks:
 Make = Callable[..., Rig]
 
 
-def behind(origin: Origin, *policies: str, more: str = "") -> str:
+class At(Protocol):
+    """Whatever listens on a port of this host."""
+
+    @property
+    def port(self) -> int: ...
+
+
+def behind(origin: At, *policies: str, more: str = "") -> str:
     """One route to the origin with these policies."""
     return f"services: {{one: {{endpoints: ['127.0.0.1:{origin.port}']}}}}\nroutes: [{{path: /, name: all, service: one, policies: [{', '.join(policies)}]}}]\n{more}"
 

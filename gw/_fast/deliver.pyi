@@ -1,0 +1,1 @@
+"""Answers on their way to the client; for compiled callers only."""

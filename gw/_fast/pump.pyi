@@ -1,0 +1,1 @@
+"""Request bodies on their way, event by event; for compiled callers only."""

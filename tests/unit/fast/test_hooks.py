@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from gw._fast.hooks import PythonStep, Request, Response
+from gw._fast.hooks import Request, Response
+from gw._fast.python_step import PythonStep
 from tests.unit.fast.rig import LOOK, Client, Make, Origin, behind, two_routes, until
 
 COPY = """
@@ -39,10 +40,10 @@ def test_what_a_hook_sees(rig: Make, origin: Origin) -> None:
     assert answer.told["path"] == "/u/7/Ab%2C?x=%20&y"
 
 
-BEHIND_TLS = ["X-Forwarded-Proto: https"]
-
-
-@pytest.mark.parametrize(("trusted", "fields", "scheme"), [("[127.0.0.1]", BEHIND_TLS, "https"), ("[127.0.0.1]", [], "http"), ("[]", BEHIND_TLS, "http")])
+@pytest.mark.parametrize(
+    ("trusted", "fields", "scheme"),
+    [("[127.0.0.1]", ["X-Forwarded-Proto: https"], "https"), ("[127.0.0.1]", [], "http"), ("[]", ["X-Forwarded-Proto: https"], "http")],
+)
 def test_the_scheme_is_what_the_client_used(rig: Make, trusted: str, fields: list[str], scheme: str) -> None:
     routes = "routes: [{path: /look, policies: [look], respond: {}}, {path: /, redirect: {to: '{scheme}://other.example{path}'}}]"
     made = rig(f"trusted_proxies: {trusted}\n{routes}", look=LOOK)

@@ -17,7 +17,7 @@ from gw.policy.reference import pages
 
 ROOT = Path(__file__).parent.parent
 ROOM = {"__init__", "base", "reference", "registry"}  # the contract, the door and the maker of pages, which are no policies
-SHARED = {"cookies", "limit", "login", "message_signature", "provider", "remote", "session", "target"}  # what limits, and policies that ask others, are made of
+SHARED = {"body_digest", "cookies", "limit", "login", "message_signature", "provider", "remote", "session", "target"}  # what limits, and policies that ask others, are made of
 
 
 def built_in(name: str) -> Policy:

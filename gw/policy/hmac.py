@@ -11,9 +11,10 @@ from msgspec import Meta, Struct, field
 
 from gw._fast.bucket import Limits
 from gw._fast.hooks import Refusal, Request
-from gw.config.units import Bounds, Duration
+from gw.config.units import Bounds, Duration, Size
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Hooks, Kind, Tools
+from gw.policy.body_digest import digests_hold
 from gw.policy.message_signature import DERIVED, Key, Malformed, Signed, authorization_signatures, implied, key_of, message_signatures
 
 KIND: Kind = "authentication"
@@ -32,7 +33,10 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
         list[str],
         Meta(min_length=1, description="Components that must be covered. A wider one counts for those inside it; `@query` counts as covered where there is none."),
     ] = field(default_factory=lambda: ["@method", "@authority", "@path", "@query"])
-    digest: Annotated[bool, Meta(description="Where a body is declared, `content-digest` (`digest` in the older form) must be covered.")] = True
+    digest: Annotated[
+        bool, Meta(description="Where a body is declared, `content-digest` (`digest` in the older form) must be covered, and be that of the body, which is read whole.")
+    ] = True
+    max_body: Annotated[Size, Bounds(1, 1 << 30), Meta(description="Longest body that is read for its digest; a longer one is answered with 413.")] = Size(1 << 20)
     max_age: Annotated[Duration, Bounds(1, 86400), Meta(description="How old a signature may be, by `created` or the signed date.")] = Duration(300)
     leeway: Annotated[Duration, Bounds(0, 600), Meta(description="By how much the signer's clock and ours may differ.")] = Duration(30)
     once: Annotated[
@@ -54,7 +58,8 @@ def build(config: Config, tools: Tools) -> Hooks:
     ]
     if problems:
         raise ConfigError(problems)
-    return Hooks(request=Signatures(config, _keys(tools), _used(config, tools)).request)
+    signatures = Signatures(config, _keys(tools), _used(config, tools))
+    return Hooks(request=signatures.request, request_body=signatures.request_body, body_limit=int(config.max_body)) if config.digest else Hooks(request=signatures.request)
 
 
 def _keys(tools: Tools) -> dict[str, tuple[str, Key]]:
@@ -113,6 +118,10 @@ class Signatures:
             request.presents()
             return Refusal(reasons[0], self._asks)
         return self._passes(request, found[reasons.index("")])
+
+    def request_body(self, request: Request, body: bytes) -> Refusal | None:
+        """The hook. The signature covers the digest: that it is the body's is what remains."""
+        return None if digests_hold(request, body) else Refusal("invalid-credential", self._asks)
 
     def _judged(self, request: Request, signed: Signed) -> str:
         """Why it is refused; empty when it is good."""

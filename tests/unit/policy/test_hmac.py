@@ -221,6 +221,54 @@ def test_a_body_needs_its_digest_covered(rig: Make, origin: Origin) -> None:
     assert chunked(made.port, SIGNER.fields(post), "Transfer-Encoding: chunked") == 401
 
 
+def hashed(body: bytes, algorithm: str = "sha256") -> str:
+    return base64.b64encode(hashlib.new(algorithm, body).digest()).decode()
+
+
+GOOD_DIGEST, WRONG_DIGEST = hashed(b"body"), hashed(b"other")
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"content-digest": f"sha-256=:{GOOD_DIGEST}:"}, 200),
+        ({"content-digest": f"sha-512=:{hashed(b'body', 'sha512')}:, sha-256=:{GOOD_DIGEST}:, md5=:AAAA:"}, 200),
+        ({"content-digest": f"sha-256=:{WRONG_DIGEST}:"}, 401),
+        ({"content-digest": f"sha-512=:{hashed(b'body', 'sha512')}:, sha-256=:{WRONG_DIGEST}:"}, 401),
+        ({"content-digest": f"md5=:{hashed(b'body', 'md5')}:"}, 401),
+        ({"content-digest": f"sha-256={GOOD_DIGEST}"}, 401),
+        ({"content-digest": "sha-256=:AAAA:"}, 401),
+        ({"content-digest": f"sha-256=:{GOOD_DIGEST}:", "digest": f"SHA-256={GOOD_DIGEST}"}, 200),
+        ({"content-digest": f"sha-256=:{GOOD_DIGEST}:", "digest": f"SHA-256={WRONG_DIGEST}"}, 401),
+        ({"content-digest": f"sha-256=:{GOOD_DIGEST}:", "digest": "SHA-256=?"}, 401),
+        ({"digest": f"sha-256={GOOD_DIGEST}"}, 200),
+        ({"digest": f"sha-256={WRONG_DIGEST}"}, 401),
+    ],
+)
+def test_a_body_must_be_that_of_its_digests(rig: Make, origin: Origin, fields: dict[str, str], status: int) -> None:
+    made = rig(guarded(origin))
+    signed = SIGNER.fields({**WHOLE, '"@method"': "POST", **{f'"{name}"': value for name, value in fields.items()}})
+    given = [f"{name}: {value}" for name, value in fields.items()]
+    answer = ask(made.port, *signed, *given, method="POST", body=b"body")
+    assert answer.status == status
+    if status != 200:
+        assert (answer.told["reason"], answer.one("WWW-Authenticate")) == ("invalid-credential", "Signature")
+
+
+def test_a_body_in_chunks_is_compared_too_and_one_that_is_too_long_is_not_read(rig: Make, origin: Origin) -> None:
+    made = rig(guarded(origin, "max_body: 4"))
+    for text, status in ((GOOD_DIGEST, 200), (WRONG_DIGEST, 401)):
+        fields = SIGNER.fields({**WHOLE, '"@method"': "POST", '"content-digest"': f"sha-256=:{text}:"})
+        assert chunked(made.port, [*fields, f"Content-Digest: sha-256=:{text}:"], "Transfer-Encoding: chunked") == status
+    fields = SIGNER.fields({**WHOLE, '"@method"': "POST", '"content-digest"': f"sha-256=:{hashed(b'bodies')}:"})
+    assert ask(made.port, *fields, f"Content-Digest: sha-256=:{hashed(b'bodies')}:", method="POST", body=b"bodies").status == 413
+
+
+def test_without_digest_bodies_pass_as_they_come(rig: Make, origin: Origin) -> None:
+    made = rig(guarded(origin, "digest: false"))
+    assert ask(made.port, *SIGNER.fields({**WHOLE, '"@method"': "POST"}), f"Content-Digest: sha-256=:{WRONG_DIGEST}:", method="POST", body=b"body").status == 200
+
+
 def chunked(port: int, fields: list[str], framing: str) -> int:
     return send(port, "POST /a HTTP/1.1\nHost: h.example\n" + "\n".join([*fields, framing]) + "\n", b"4\r\nbody\r\n0\r\n\r\n").status
 

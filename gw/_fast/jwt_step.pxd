@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from gw._fast.hash cimport Hash
 from gw._fast.jwt cimport Rules, Text, TokenRules
 from gw._fast.keys cimport KeySet, KeySetState
-from gw._fast.plane cimport Edit, Exchange, Park
+from gw._fast.plane cimport Edit, Exchange, Waiting
 from gw._fast.step cimport Step
 from gw._fast.token_cache cimport TokenCache
 
@@ -65,8 +65,7 @@ cdef struct Refusal:
 cdef struct Supply:             # keys, and who waits for fresher ones; owned by a KeySupply
     KeySetState* keys           # borrowed from KeySupply.keys; NULL before there are any
     bint followed               # they are replaced when the issuer has others
-    Park waiting                # ring head
-    uint32_t n_waiting
+    Waiting waiting             # for fresher keys
     int64_t began_us            # monotonic, when the request began that brought these keys
     int64_t allowed_us          # monotonic, from when on fresher ones may be had
     int64_t keep_us             # how long a miss is remembered

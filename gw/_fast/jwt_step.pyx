@@ -20,7 +20,7 @@ from gw._fast.jwt cimport (
 from gw._fast.keys cimport Key
 from gw._fast.openssl cimport RAND_bytes
 from gw._fast.plane cimport EDIT_REMOVE, EDIT_SET, STEP_NEXT, STEP_PARK, Identity
-from gw._fast.step cimport step_refuses
+from gw._fast.step cimport step_refuses, waiting_add, waiting_init, waiting_remove, waiting_wake
 from gw._fast.stream cimport reactor_wall
 from gw._fast.token_cache cimport TokenEntry, token_authenticate, token_cache_clear, token_cache_init, token_extend, token_release
 
@@ -437,41 +437,28 @@ cdef int _wait(Jwt* j, Exchange* x, const Text* token, int code) noexcept nogil:
     cdef int64_t now_us = x.lane.reactor.now_us
     if x.view_of != NULL or now_us < supply.allowed_us or _missed(supply, _hash(supply, token, code), now_us):
         return _refuse(j, x, code)
-    if supply.n_waiting == WAITING_MAX:
+    if supply.waiting.n == WAITING_MAX:
         return _refuse(j, x, E_KEYS)
-    x.park.x = x
     x.park.since_us = now_us
     x.park.wait_ms = WAIT_MS
-    x.park.leave = _leave
-    _link(supply, &x.park)
+    waiting_add(&supply.waiting, x, _leave)
     _want(supply, now_us)
     return STEP_PARK
 
 
-cdef void _link(Supply* supply, Park* park) noexcept nogil:
-    park.prev = supply.waiting.prev
-    park.next = &supply.waiting
-    park.prev.next = park
-    supply.waiting.prev = park
-    supply.n_waiting += 1
-
-
-cdef void _unlink(Supply* supply, Park* park) noexcept nogil:
-    park.prev.next = park.next
-    park.next.prev = park.prev
-    supply.n_waiting -= 1
-
-
 cdef void _leave(Exchange* x, bint ended) noexcept nogil:
-    cdef Jwt* j = <Jwt*>x.parked_at.self
-    _unlink(j.supply, &x.park)
-    x.park.leave = NULL
+    waiting_remove(&(<Jwt*>x.parked_at.self).supply.waiting, x)
     if not ended:
-        _go_on(j, x, True)
+        _go_on(x, True)
 
 
-cdef void _go_on(Jwt* j, Exchange* x, bint late) noexcept nogil:
-    """Checks again one that is off the ring. In vain, it goes back until keys have come that were asked for after it came; `late`, nobody can say."""
+cdef void _woken(Exchange* x) noexcept nogil:
+    _go_on(x, False)
+
+
+cdef void _go_on(Exchange* x, bint late) noexcept nogil:
+    """Checks again one that waits no longer. In vain, it waits on until keys have come that were asked for after it came; `late`, nobody can say."""
+    cdef Jwt* j = <Jwt*>x.parked_at.self
     cdef Supply* supply = j.supply
     cdef Text token
     cdef uint64_t hash
@@ -483,26 +470,13 @@ cdef void _go_on(Jwt* j, Exchange* x, bint late) noexcept nogil:
         if x.park.since_us > supply.began_us and late:
             code = E_KEYS
         elif x.park.since_us > supply.began_us:
-            x.park.leave = _leave
-            _link(supply, &x.park)
+            waiting_add(&supply.waiting, x, _leave)
             return
         else:
             hash = _hash(supply, &token, code)
             supply.misses[hash % MISSES] = hash
             supply.missed_us[hash % MISSES] = x.lane.reactor.now_us
     x.lane.resume(x, _refuse(j, x, code))
-
-
-cdef void _wake(Supply* supply) noexcept nogil:
-    """Checks all that wait; who begins to wait meanwhile is not among them."""
-    cdef uint32_t n = supply.n_waiting
-    cdef Park* park
-    while n and supply.n_waiting:
-        n -= 1
-        park = supply.waiting.next
-        _unlink(supply, park)
-        park.leave = NULL
-        _go_on(<Jwt*>park.x.parked_at.self, park.x, False)
 
 
 @cython.final
@@ -514,7 +488,7 @@ cdef class KeySupply:
         self.supply.followed = bool(source)
         self.supply.keep_us = keep_us
         self.supply.owner = <void*>self
-        self.supply.waiting.next = self.supply.waiting.prev = &self.supply.waiting
+        waiting_init(&self.supply.waiting)
         if RAND_bytes(<unsigned char*>&self.supply.seed, sizeof(self.supply.seed)) <= 0:
             raise MemoryError
         if keys is not None:
@@ -530,7 +504,7 @@ cdef class KeySupply:
 
     @property
     def waiting(self) -> int:
-        return self.supply.n_waiting
+        return self.supply.waiting.n
 
     def take(self, KeySet keys not None, int64_t began_us, int64_t allowed_us) -> None:
         if keys is not self.keys:
@@ -540,8 +514,8 @@ cdef class KeySupply:
         self.supply.allowed_us = allowed_us
         self.supply.wanted_us = 0
         with nogil:
-            _wake(&self.supply)
-        if self.supply.n_waiting:
+            waiting_wake(&self.supply.waiting, _woken)
+        if self.supply.waiting.n:
             self._call_for()
 
 

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from gw._fast.hash cimport Hash
 from gw._fast.lease cimport LeaseOut
 from gw._fast.limit cimport Limit, LimitStep, Telling
-from gw._fast.plane cimport Park
+from gw._fast.plane cimport Waiting
 from gw._fast.words cimport Word
 
 
@@ -28,8 +28,7 @@ cdef struct Spending:
     uint32_t n_tiers
     uint32_t cost               # units a request takes
     uint8_t tells               # clients are sent RateLimit and RateLimit-Policy
-    Park waiting                # ring head of exchanges that wait for units
-    uint32_t n_waiting
+    Waiting waiting             # for units
     void* owner                 # borrowed: the step
     # of the last request
     uint32_t tier

@@ -11,6 +11,7 @@ from gw._fast.limit cimport SEEN_REFUSED, limit_full, limit_key, limit_refuses, 
 from gw._fast.plane cimport STEP_NEXT, STEP_PARK, Exchange
 from gw._fast.selector cimport selector_text
 from gw._fast.shm cimport Segment
+from gw._fast.step cimport waiting_add, waiting_init, waiting_remove, waiting_wake
 from gw._fast.wheel cimport timer_set
 from gw._fast.words cimport lists
 
@@ -97,6 +98,8 @@ cdef int _look(Spending* s, Exchange* x) noexcept nogil:
     """The step's answer, or STEP_PARK where there is none yet."""
     cdef Hash key
     cdef int verdict
+    s.verdict = LEASE_PASS
+    s.n = 0
     if not limit_key(&s.limit, x, &key, &verdict):
         return verdict
     verdict = _take(s, x, key)
@@ -122,55 +125,28 @@ cdef int _spend(void* self, Exchange* x) noexcept nogil:
         return verdict
     if x.view_of != NULL:
         return _give_up(s, x)
-    x.park.x = x
     x.park.since_us = x.lane.reactor.now_us
     x.park.wait_ms = LOOK_MS
-    _link(s, &x.park)
+    waiting_add(&s.waiting, x, _leave)
     return STEP_PARK
 
 
-cdef void _link(Spending* s, Park* park) noexcept nogil:
-    park.leave = _leave
-    park.prev = s.waiting.prev
-    park.next = &s.waiting
-    park.prev.next = park
-    s.waiting.prev = park
-    s.n_waiting += 1
-
-
-cdef void _unlink(Spending* s, Park* park) noexcept nogil:
-    park.leave = NULL
-    park.prev.next = park.next
-    park.next.prev = park.prev
-    s.n_waiting -= 1
-
-
 cdef void _leave(Exchange* x, bint ended) noexcept nogil:
-    cdef Spending* s = <Spending*>x.parked_at.self
-    _unlink(s, &x.park)
+    waiting_remove(&(<Spending*>x.parked_at.self).waiting, x)
     if not ended:
-        _go_on(s, x)
+        _go_on(x)
         if x.park.leave != NULL:
             timer_set(&x.client.reactor.wheel, &x.client.timer, x.lane.reactor.now_ms + LOOK_MS)
 
 
-cdef void _go_on(Spending* s, Exchange* x) noexcept nogil:
-    """Looks again for one that is off the ring; it goes back if there is nothing yet."""
+cdef void _go_on(Exchange* x) noexcept nogil:
+    """Looks again for one that waits no longer; it waits on if there is nothing yet."""
+    cdef Spending* s = <Spending*>x.parked_at.self
     cdef int verdict = _look(s, x)
     if verdict == STEP_PARK and x.lane.reactor.now_us - x.park.since_us < WAIT_US:
-        _link(s, &x.park)
+        waiting_add(&s.waiting, x, _leave)
         return
     x.lane.resume(x, _give_up(s, x) if verdict == STEP_PARK else verdict)
-
-
-cdef void _wake(Spending* s) noexcept nogil:
-    cdef uint32_t n = s.n_waiting
-    cdef Park* park
-    while n and s.n_waiting:
-        n -= 1
-        park = s.waiting.next
-        _unlink(s, park)
-        _go_on(s, park.x)
 
 
 @cython.final
@@ -189,7 +165,7 @@ cdef class LeaseStep(LimitStep):
         s.cost = cost
         s.tells = tells
         s.owner = <void*>self
-        s.waiting.next = s.waiting.prev = &s.waiting
+        waiting_init(&s.waiting)
         self.away = away
         self.meters = [[meter for meter, *_ in tier] for tier in tiers]
         self.ends = [[end for *_, end in tier] for tier in tiers]
@@ -233,11 +209,11 @@ cdef class LeaseStep(LimitStep):
 
     @property
     def waiting(self) -> int:
-        return self.spending.n_waiting
+        return self.spending.waiting.n
 
     def wake(self) -> None:
         with nogil:
-            _wake(&self.spending)
+            waiting_wake(&self.spending.waiting, _go_on)
 
     cdef _ask(self, void* exchange, uint32_t window):
         cdef Spending* s = &self.spending

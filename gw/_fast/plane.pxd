@@ -365,6 +365,11 @@ cdef struct Park:               # the wait of an exchange that a compiled reques
     void (*leave)(Exchange* x, bint ended) noexcept nogil
 
 
+cdef struct Waiting:            # exchanges that a step has parked, in the order they came; owned by it
+    Park ring                   # its head
+    uint32_t n
+
+
 cdef struct Exchange:
     LaneState* lane
     SnapshotState* snapshot     # counted in snapshot.users

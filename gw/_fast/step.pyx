@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free, realloc
 
 from gw._fast.forward cimport edit_push
-from gw._fast.plane cimport EDIT_ADD, EDIT_DEFAULT, EDIT_REMOVE, EDIT_SET, STEP_NEXT, Edit, Edits, Holds
+from gw._fast.plane cimport EDIT_ADD, EDIT_DEFAULT, EDIT_REMOVE, EDIT_SET, STEP_NEXT, Edit, Edits, Holds, Park
 
 OPS = {"set": EDIT_SET, "add": EDIT_ADD, "remove": EDIT_REMOVE, "default": EDIT_DEFAULT}
 
@@ -55,6 +55,40 @@ cdef void holds_end(Exchange* x) noexcept nogil:
         x.holds.n -= 1
         hold = &x.holds.items[x.holds.n]
         hold.give_back(x, hold)
+
+
+cdef void waiting_init(Waiting* waiting) noexcept nogil:
+    waiting.ring.next = waiting.ring.prev = &waiting.ring
+    waiting.n = 0
+
+
+cdef void waiting_add(Waiting* waiting, Exchange* x, void (*leave)(Exchange* x, bint ended) noexcept nogil) noexcept nogil:
+    cdef Park* park = &x.park
+    park.x = x
+    park.leave = leave
+    park.prev = waiting.ring.prev
+    park.next = &waiting.ring
+    park.prev.next = park
+    waiting.ring.prev = park
+    waiting.n += 1
+
+
+cdef void waiting_remove(Waiting* waiting, Exchange* x) noexcept nogil:
+    cdef Park* park = &x.park
+    park.leave = NULL
+    park.prev.next = park.next
+    park.next.prev = park.prev
+    waiting.n -= 1
+
+
+cdef void waiting_wake(Waiting* waiting, void (*go_on)(Exchange* x) noexcept nogil) noexcept nogil:
+    cdef uint32_t n = waiting.n
+    cdef Exchange* x
+    while n and waiting.n:
+        n -= 1
+        x = waiting.ring.next.x
+        waiting_remove(waiting, x)
+        go_on(x)
 
 
 cdef struct EditList:

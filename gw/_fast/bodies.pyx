@@ -15,10 +15,11 @@ from gw._fast.plane cimport (
     EDIT_REMOVE, EDIT_SET, STEP_ANSWER, X_DONE_UP, X_GATHER, X_GATHER_DOWN, X_HEAD_REQUEST, X_KEPT, X_KEPT_DOWN, X_UPGRADE, X_UP_LEFT, X_WATCHED, Bodies, Edits, Hold,
     Kept, Was,
 )
-from gw._fast.relay cimport RELAY_BAD, RELAY_BROKEN, RELAY_CUT, RELAY_DONE, RELAY_MORE, RELAY_SHORT, RELAY_STALL, RELAY_TOO_LARGE, next_piece, relay_down, trailer_room
+from gw._fast.relay cimport RELAY_BAD, RELAY_BROKEN, RELAY_CUT, RELAY_DONE, RELAY_MORE, RELAY_SHORT, RELAY_STALL, RELAY_TOO_LARGE, keep_behind, next_piece, read_up, relay_down, trailer_room
+from gw._fast.octets cimport decimal_before
 from gw._fast.slab cimport Buf, Slab, slab_has_room
 from gw._fast.step cimport step_holds
-from gw._fast.stream cimport PEER_EOF, RECV_AGAIN, RECV_EOF, RX_SIZE, SEND_ERROR, SEND_QUEUED, Conn, conn_recv, conn_send, conn_send2
+from gw._fast.stream cimport PEER_EOF, RECV_AGAIN, RECV_EOF, RX_SIZE, SEND_ERROR, SEND_QUEUED, Conn, conn_send, conn_send2
 
 cdef enum:
     ROOM_FIRST = 4096           # bytes; it doubles, so that a declared length alone takes no memory
@@ -213,7 +214,6 @@ cdef int _gather_more(Exchange* x) noexcept nogil:
     cdef Buf* buf = client.inbuf
     cdef char* data = client.reactor.rx
     cdef uint32_t used = 0
-    cdef size_t want
     cdef ssize_t n
     cdef int code
     if buf.start < buf.end:
@@ -222,21 +222,14 @@ cdef int _gather_more(Exchange* x) noexcept nogil:
         return code
     if client.flags & PEER_EOF:
         return RELAY_CUT
-    buf.start = x.request.head_len
-    buf.end = buf.start
-    # Never more than the body and what there is room to keep of the request behind it.
-    want = buf.cap - buf.end
-    if x.up.framing == BODY_LENGTH:
-        want += x.up.left
-    n = conn_recv(client, data, want if want < RX_SIZE else RX_SIZE)
+    n = read_up(x)
     if n == RECV_AGAIN:
         return RELAY_MORE
     if n <= 0:
         return RELAY_CUT if n == RECV_EOF else RELAY_BROKEN
     code = _keep(x, &x.bodies.up, &x.up, data, <uint32_t>n, &used)
     if code == RELAY_DONE and used < n:
-        memcpy(buf.data + buf.end, data + used, n - used)
-        buf.end += <uint32_t>(n - used)
+        keep_behind(x, data + used, <uint32_t>(n - used))
     return code
 
 
@@ -345,18 +338,11 @@ cdef bint _as_it_was(Exchange* x) noexcept nogil:
 cdef bint _declare(Exchange* x, Edits* edits, size_t n) noexcept nogil:
     """Content-Length in place of what framed the body before; trailers have gone with their chunks."""
     cdef char* room = text_room(x, DIGITS)
-    cdef char digits[DIGITS]
-    cdef uint32_t at = DIGITS
+    cdef const char* first
     if room == NULL:
         return False
-    while True:
-        at -= 1
-        digits[at] = c"0" + n % 10
-        n //= 10
-        if n == 0:
-            break
-    memcpy(room, digits + at, DIGITS - at)
-    return edit_push(edits, EDIT_REMOVE, b"Trailer", 7, NULL, 0) and edit_push(edits, EDIT_SET, b"Content-Length", 14, room, DIGITS - at)
+    first = decimal_before(room + DIGITS, n)
+    return edit_push(edits, EDIT_REMOVE, b"Trailer", 7, NULL, 0) and edit_push(edits, EDIT_SET, b"Content-Length", 14, first, <uint32_t>(room + DIGITS - first))
 
 
 cdef bint frame_up(Exchange* x) noexcept nogil:

@@ -5,7 +5,7 @@ from libc.stdint cimport uint32_t, uint8_t
 from libc.string cimport memmove
 
 from gw._fast.answer cimport (
-    R_AMBIGUOUS_PATH, R_BODY_TIMEOUT, R_BODY_TOO_LARGE, R_CLIENT_CLOSED, R_CLIENT_IDLE, R_CONNECT_FAILED, R_CONNECT_REFUSED, R_CONNECT_TIMEOUT, R_DNS_FAILED, R_HEAD_TIMEOUT,
+    R_AMBIGUOUS_PATH, R_BODY_TIMEOUT, R_CLIENT_CLOSED, R_CLIENT_IDLE, R_CONNECT_FAILED, R_CONNECT_REFUSED, R_CONNECT_TIMEOUT, R_DNS_FAILED, R_HEAD_TIMEOUT,
     R_HOOK_TIMEOUT, R_INTERNAL, R_NONE, R_NO_ENDPOINT, R_ORIGIN_CLOSED, R_ORIGIN_HEAD_TOO_LARGE, R_ORIGIN_IDLE,
     R_ORIGIN_MALFORMED, R_ORIGIN_TIMEOUT, R_OVERLOADED, R_POOL_FULL, R_TLS_CERTIFICATE, R_TLS_FAILED, R_UNEXPECTED_UPGRADE,
 )
@@ -33,15 +33,15 @@ from gw._fast.plane cimport (
     X_RESPONDING, X_SENT, X_TUNNEL, X_UPGRADE, X_UP_BROKEN, X_UP_DROPPED, X_UP_LEFT, X_WATCHED, LaneState, Plan, Pool, Service, SnapshotState, StepCall,
 )
 from gw._fast.pool cimport POOL_FULL, POOL_NO_ADDRESS, pool_handshake, pool_open, pool_take
-from gw._fast.pump cimport body_cut, origin_drained, pump_up, up_moved
+from gw._fast.pump cimport body_cut, body_goes_on, body_refused, origin_drained, pump_up, up_moved
 from gw._fast.relay cimport (
-    RELAY_BROKEN, RELAY_CUT, RELAY_DONE, RELAY_MORE, RELAY_SHORT, RELAY_TOO_LARGE, keep_answer, next_piece, relay_up,
+    RELAY_BROKEN, RELAY_CUT, RELAY_DONE, RELAY_MORE, keep_answer, next_piece, relay_up,
     rewind_up,
 )
 from gw._fast.shm cimport endpoint_begin, endpoint_failed, endpoint_ok
 from gw._fast.slab cimport Buf, buf_give, buf_take
 from gw._fast.stream cimport (
-    CONN_DEAD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, PEER_EOF, READ_ON, RECV_AGAIN, RECV_EOF, REUSED, RX_SIZE, SEND_DONE, SEND_ERROR, TX_SIZE, clock_us, conn_again,
+    CONN_DEAD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, READ_ON, RECV_AGAIN, RECV_EOF, REUSED, RX_SIZE, SEND_DONE, SEND_ERROR, TX_SIZE, clock_us, conn_again,
     conn_connected, conn_flush, conn_read_off, conn_read_on, conn_recv, conn_send, conn_unwatch, conn_watch,
 )
 from gw._fast.tls cimport TLS_ERROR, TLS_FAIL_CERTIFICATE, TLS_OK, tls_failure
@@ -224,9 +224,7 @@ cdef void _run_steps(Exchange* x) noexcept nogil:
     while call != NULL:
         verdict = call.run(call.self, x)
         if verdict == STEP_PARK:
-            x.parked_at = call
-            x.flags |= X_PARKED
-            timer_set(&x.client.reactor.wheel, &x.client.timer, x.lane.reactor.now_ms + (x.park.wait_ms if x.park.leave != NULL else x.snapshot.hook_ms))
+            _park(x, call)
             return
         if not step_goes_on(x, call, verdict):
             answer_own(x)
@@ -241,6 +239,12 @@ cdef void _run_steps(Exchange* x) noexcept nogil:
     _carry_out(x)
 
 
+cdef void _park(Exchange* x, StepCall* call) noexcept nogil:
+    x.parked_at = call
+    x.flags |= X_PARKED
+    timer_set(&x.client.reactor.wheel, &x.client.timer, x.lane.reactor.now_ms + (x.park.wait_ms if x.park.leave != NULL else x.snapshot.hook_ms))
+
+
 cdef inline void _carry_out(Exchange* x) noexcept nogil:
     if x.plan.action == ACT_FORWARD:
         _start_origin(x, R_NO_ENDPOINT)
@@ -253,10 +257,7 @@ cdef void _gather(Exchange* x) noexcept nogil:
     cdef Conn* client = x.client
     cdef int code = gather_up(x)
     if code == RELAY_MORE:
-        timer_set(&client.reactor.wheel, &client.timer, client.reactor.now_ms + x.allowance.idle_ms)
-        conn_read_on(client)
-        if client.inbuf.start < client.inbuf.end or client.flags & PEER_EOF:
-            conn_again(client)
+        body_goes_on(x)
     elif code == RELAY_DONE:
         timer_off(&client.timer)
         conn_read_on(client)
@@ -266,9 +267,7 @@ cdef void _gather(Exchange* x) noexcept nogil:
     elif code == RELAY_BROKEN:
         client_gone(client)
     else:
-        client.lingers = 1
-        x.flags |= X_CLOSE
-        refuse(x, R_BODY_TOO_LARGE if code == RELAY_TOO_LARGE else R_OVERLOADED if code == RELAY_SHORT else fault_reason(x.up.fault))
+        body_refused(x, code)
 
 
 cdef void _body_steps(Exchange* x) noexcept nogil:
@@ -277,9 +276,7 @@ cdef void _body_steps(Exchange* x) noexcept nogil:
     while call != NULL:
         verdict = call.run(call.self, x)
         if verdict == STEP_PARK:
-            x.parked_at = call
-            x.flags |= X_PARKED
-            timer_set(&x.client.reactor.wheel, &x.client.timer, x.lane.reactor.now_ms + x.snapshot.hook_ms)
+            _park(x, call)
             return
         if verdict == STEP_ANSWER:
             answer_own(x)

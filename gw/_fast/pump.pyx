@@ -1,17 +1,16 @@
 """The request's body from one event to the next: what is read of the client goes to the origin as it takes it."""
 
 from libc.stdint cimport int64_t, uint32_t
-from libc.string cimport memcpy
 
-from gw._fast.answer cimport R_BODY_TOO_LARGE, R_MALFORMED_BODY
+from gw._fast.answer cimport R_BODY_TOO_LARGE, R_MALFORMED_BODY, R_OVERLOADED
 from gw._fast.bodies cimport send_up
 from gw._fast.decide cimport fault_reason
-from gw._fast.h1 cimport BODY_LENGTH, BODY_NONE, FAULT_CHUNK
+from gw._fast.h1 cimport BODY_NONE, FAULT_CHUNK
 from gw._fast.life cimport client_gone, refuse
 from gw._fast.plane cimport X_ANSWERED, X_CLOSE, X_DONE_UP, X_PARKED, X_UP_BROKEN, X_UP_DROPPED, X_UP_LEFT
-from gw._fast.relay cimport RELAY_BAD, RELAY_BROKEN, RELAY_DONE, RELAY_MORE, RELAY_STALL, RELAY_TOO_LARGE, next_piece, relay_up
+from gw._fast.relay cimport RELAY_BAD, RELAY_BROKEN, RELAY_DONE, RELAY_MORE, RELAY_SHORT, RELAY_STALL, RELAY_TOO_LARGE, keep_behind, next_piece, read_up, relay_up
 from gw._fast.slab cimport Buf
-from gw._fast.stream cimport PEER_EOF, RECV_AGAIN, RECV_EOF, RX_SIZE, Conn, conn_again, conn_read_off, conn_read_on, conn_recv
+from gw._fast.stream cimport PEER_EOF, RECV_AGAIN, RECV_EOF, Conn, conn_again, conn_read_off, conn_read_on
 from gw._fast.wheel cimport timer_off, timer_set
 
 
@@ -21,9 +20,7 @@ cdef void pump_up(Exchange* x) noexcept nogil:
     cdef Buf* buf = client.inbuf
     cdef char* data = client.reactor.rx
     cdef uint32_t used = 0
-    cdef uint32_t room
     cdef ssize_t n
-    cdef size_t want
     cdef int code
     if buf.start < buf.end:
         code = relay_up(x, 0, buf.data + buf.start, next_piece(buf), &used)
@@ -34,16 +31,7 @@ cdef void pump_up(Exchange* x) noexcept nogil:
         body_cut(x, True)
         return
     x.flags |= X_UP_DROPPED
-    buf.start = x.request.head_len
-    buf.end = buf.start
-    room = buf.cap - buf.end
-    # Never read more than the body and what there is room to keep of the request behind it.
-    want = room
-    if x.up.framing == BODY_LENGTH:
-        want = RX_SIZE if x.up.left + room > RX_SIZE else <size_t>x.up.left + room
-    elif want > RX_SIZE:
-        want = RX_SIZE
-    n = conn_recv(client, data, want)
+    n = read_up(x)
     if n == RECV_AGAIN:
         return
     if n <= 0:
@@ -51,9 +39,24 @@ cdef void pump_up(Exchange* x) noexcept nogil:
         return
     code = relay_up(x, 0, data, <uint32_t>n, &used)
     if used < n and code != RELAY_BAD:
-        memcpy(buf.data + buf.end, data + used, n - used)
-        buf.end += <uint32_t>(n - used)
+        keep_behind(x, data + used, <uint32_t>(n - used))
     up_moved(x, code)
+
+
+cdef void body_goes_on(Exchange* x) noexcept nogil:
+    """The next piece may come, or be here already."""
+    cdef Conn* client = x.client
+    timer_set(&client.reactor.wheel, &client.timer, client.reactor.now_ms + x.allowance.idle_ms)
+    conn_read_on(client)
+    if client.inbuf.start < client.inbuf.end or client.flags & PEER_EOF:
+        conn_again(client)
+
+
+cdef void body_refused(Exchange* x, int code) noexcept nogil:
+    """What is left of it may still come: the connection ends behind the answer."""
+    x.client.lingers = 1
+    x.flags |= X_CLOSE
+    refuse(x, R_BODY_TOO_LARGE if code == RELAY_TOO_LARGE else R_OVERLOADED if code == RELAY_SHORT else fault_reason(x.up.fault))
 
 
 cdef void body_cut(Exchange* x, bint clean) noexcept nogil:
@@ -82,10 +85,7 @@ cdef void up_moved(Exchange* x, int code) noexcept nogil:
             conn_read_on(client)
     elif code == RELAY_MORE:
         timer_off(&origin.timer)
-        timer_set(&client.reactor.wheel, &client.timer, now + x.allowance.idle_ms)
-        conn_read_on(client)
-        if client.inbuf.start < client.inbuf.end or client.flags & PEER_EOF:
-            conn_again(client)
+        body_goes_on(x)
     elif code == RELAY_STALL:
         timer_off(&client.timer)
         conn_read_off(client)
@@ -95,9 +95,7 @@ cdef void up_moved(Exchange* x, int code) noexcept nogil:
         conn_read_off(client)
         timer_set(&client.reactor.wheel, &origin.timer, now + x.allowance.answer_ms)
     else:
-        client.lingers = 1
-        x.flags |= X_CLOSE
-        refuse(x, R_BODY_TOO_LARGE if code == RELAY_TOO_LARGE else fault_reason(x.up.fault))
+        body_refused(x, code)
 
 
 cdef bint origin_drained(Exchange* x) noexcept nogil:

@@ -21,6 +21,9 @@ cdef enum:                  # where a relay stands after a piece
 cdef int relay_up(Exchange* x, uint32_t head_n, const char* data, uint32_t n, uint32_t* used) noexcept nogil
 cdef int relay_down(Exchange* x, uint32_t head_n, const char* data, uint32_t n, uint32_t* used) noexcept nogil
 cdef int relay_down_end(Exchange* x, uint32_t head_n) noexcept nogil                 # BODY_EOF: the origin has closed
+# One read of the client's body to reactor.rx, as conn_recv: never more than the body and what there is room to keep of the request behind it, which keep_behind keeps.
+cdef ssize_t read_up(Exchange* x) noexcept nogil
+cdef void keep_behind(Exchange* x, const char* data, uint32_t n) noexcept nogil
 cdef int swallow_up(Exchange* x, const char* data, uint32_t n, uint32_t* used) noexcept nogil   # the rest of a body nobody wants
 cdef char* trailer_room(Exchange* x, Body* body) noexcept nogil                         # TRAILER_MAX bytes for this direction, or NULL
 cdef void rewind_up(Exchange* x) noexcept nogil                                        # for another try

@@ -6,7 +6,7 @@ from gw._fast.headers cimport head_parse_trailers
 from gw._fast.out cimport put_chunk_size
 from gw._fast.plane cimport X_CHUNK_OUT, X_DONE_UP, X_SENT, X_UP_BROKEN, X_UP_LEFT
 from gw._fast.slab cimport buf_take
-from gw._fast.stream cimport SEND_ERROR, SEND_QUEUED, Conn, conn_send, conn_send2
+from gw._fast.stream cimport SEND_ERROR, SEND_QUEUED, Conn, conn_recv, conn_send, conn_send2
 
 cdef enum: SIZE_LINE = 10           # bytes that put_chunk_size writes
 
@@ -130,6 +130,23 @@ cdef int relay_down_end(Exchange* x, uint32_t head_n) noexcept nogil:
     if head_n and conn_send(x.client, tx, head_n) == SEND_ERROR:
         return RELAY_BROKEN
     return RELAY_DONE
+
+
+cdef ssize_t read_up(Exchange* x) noexcept nogil:
+    cdef Buf* buf = x.client.inbuf
+    cdef size_t want
+    buf.start = x.request.head_len
+    buf.end = buf.start
+    want = buf.cap - buf.end
+    if x.up.framing == BODY_LENGTH:
+        want += min(x.up.left, <uint64_t>RX_SIZE)
+    return conn_recv(x.client, x.client.reactor.rx, min(want, <size_t>RX_SIZE))
+
+
+cdef void keep_behind(Exchange* x, const char* data, uint32_t n) noexcept nogil:
+    cdef Buf* buf = x.client.inbuf
+    memcpy(buf.data + buf.end, data, n)
+    buf.end += n
 
 
 cdef int swallow_up(Exchange* x, const char* data, uint32_t n, uint32_t* used) noexcept nogil:

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from gw._fast.inflight import ConcurrencyStep
 from gw.policy.base import Kind, Tools
-from gw.policy.limit import By, DryRun, Full, Missing, Name, caller_if_counted, identity, table, whom
+from gw.policy.limit import By, DryRun, Full, Missing, Name, caller_if_counted, settings
 
 KIND: Kind = "limit"
 NEEDS = caller_if_counted
@@ -27,8 +27,4 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
 
 def build(config: Config, tools: Tools) -> ConcurrencyStep:
     """A compiled step; raises ConfigError for what cannot be counted."""
-    parts = whom(config.by, tools.pointer)
-    counted = identity("concurrency", config.name, parts, tools)
-    return ConcurrencyStep(
-        "concurrency", table(tools), parts, identity=counted, missing=config.missing, closed=config.full == "closed", dry=config.dry_run, most=config.limit
-    )
+    return ConcurrencyStep("concurrency", **settings("concurrency", config, tools), most=config.limit)

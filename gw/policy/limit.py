@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Annotated, Literal, NamedTuple, Protocol
+from typing import Annotated, Literal, NamedTuple, Protocol, TypedDict
 
 import msgspec
 from msgspec import Meta
@@ -38,6 +39,15 @@ DryRun = Annotated[bool, Meta(description="Count, and refuse nothing: the access
 Name = Annotated[str | None, Meta(description="Limits of one name, kind, `by` and rate count together, wherever they stand; without a name each place counts by itself.")]
 Rate = Annotated[str, Meta(pattern=rf"^{RATE.pattern}$", description="Requests in a period: `100/s`, `1000/h`, `5/10s`; units ms, s, m, h, d.")]
 
+Away = Annotated[
+    Literal["local", "open", "closed"],
+    Meta(
+        description="What counts the limit cannot be asked: `local` counts on this node alone, and forgets that when the ledger is back; `open` lets all pass; "
+        "`closed` answers 503 `limits-away`."
+    ),
+]
+Leased = tuple[Meter, bytes, str, int, int, bool, Callable[[float], float] | None]  # as gw._fast.lease_step takes a window
+
 
 class Period(NamedTuple):
     """`rate` requests every `us` microseconds."""
@@ -63,14 +73,9 @@ def whom(by: str | list[str], pointer: str) -> list[str]:
     return parts
 
 
-Away = Annotated[
-    Literal["local", "open", "closed"],
-    Meta(
-        description="What counts the limit cannot be asked: `local` counts on this node alone, and forgets that when the ledger is back; `open` lets all pass; "
-        "`closed` answers 503 `limits-away`."
-    ),
-]
-Leased = tuple[Meter, bytes, str, int, int, bool, Callable[[float], float] | None]  # as gw._fast.lease_step takes a window
+def fills_in(rate: int, us: int, burst: int) -> int:
+    """Seconds, rounded up, in which an empty bucket is full again: the `w` that clients are told."""
+    return max(1, -(-(us * burst // rate) // 1_000_000))
 
 
 def leased(meter: Meter, label: str, seconds: int) -> Leased:
@@ -84,11 +89,60 @@ def _end(calendar: Calendar, zone: str, now: float) -> float:
 
 
 class Counting(Protocol):
-    """The config of a policy that counts."""
+    """The config of a policy that counts: what all of them ask for."""
 
     @property
     def by(self) -> str | list[str]:
         """Whom."""
+
+    @property
+    def missing(self) -> str:
+        """What becomes of requests that lack it."""
+
+    @property
+    def full(self) -> str:
+        """What becomes of requests for which there is no cell."""
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing is refused."""
+
+    @property
+    def name(self) -> str | None:
+        """Under which limits count together."""
+
+
+class Settings(TypedDict):
+    """The same, as compiled steps of limits take it."""
+
+    segment: Segment
+    by: list[str]
+    identity: bytes
+    missing: str
+    closed: bool
+    dry: bool
+
+
+def settings(kind: str, config: Counting, tools: Tools) -> Settings:
+    """Where a policy of this kind counts, whom, and how it fails. Raises ConfigError for what cannot be counted by, and when there is no room to count in."""
+    parts = whom(config.by, tools.pointer)
+    return Settings(
+        segment=table(tools),
+        by=parts,
+        identity=identity(kind, config.name, parts, tools),
+        missing=config.missing,
+        closed=config.full == "closed",
+        dry=config.dry_run,
+    )
+
+
+@contextmanager
+def placed(tools: Tools) -> Iterator[None]:
+    """A step that cannot keep what it is asked for, as a ConfigError at the policy's place."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError([Problem(message=str(error), pointer=tools.pointer)]) from None
 
 
 def caller_if_counted(config: Counting) -> Need | None:

@@ -11,7 +11,7 @@ from gw._fast.lease_step import LeaseStep
 from gw.config.model import Consumer
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Kind, Tools
-from gw.policy.limit import Away, By, DryRun, Full, Leased, Missing, Name, caller_if_counted, identity, leased, place, table, whom
+from gw.policy.limit import Away, By, DryRun, Full, Leased, Missing, Name, caller_if_counted, leased, place, placed, settings
 from gw.store import Meter
 
 KIND: Kind = "limit"
@@ -48,21 +48,16 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
 
 def build(config: Config, tools: Tools) -> LeaseStep:
     """A compiled step; raises ConfigError for what cannot be kept, and where there is no store to count in."""
-    parts = whom(config.by, tools.pointer)
     problems = _flaws(config, tools)
     if problems:
         raise ConfigError(problems)
+    counted = settings("quota", config, tools)
     name = config.name or place(tools)
-    named = name if parts == ["consumer"] else f"{name} by {', '.join(parts)}"
-    try:
+    named = name if counted["by"] == ["consumer"] else f"{name} by {', '.join(counted['by'])}"
+    with placed(tools):
         return LeaseStep(
             "quota",
-            table(tools),
-            parts,
-            identity=identity("quota", config.name, parts, tools),
-            missing=config.missing,
-            closed=config.full == "closed",
-            dry=config.dry_run,
+            **counted,
             cost=config.cost,
             tells=config.headers and not config.dry_run,
             away=config.away,
@@ -70,8 +65,6 @@ def build(config: Config, tools: Tools) -> LeaseStep:
             groups=list(config.groups),
             tier_of=bytes(_tier(consumer, list(config.groups)) for consumer in tools.consumers.values()),
         )
-    except ValueError as error:
-        raise ConfigError([Problem(message=str(error), pointer=tools.pointer)]) from None
 
 
 def _window(config: Config, units: int, name: str) -> Leased:

@@ -10,7 +10,7 @@ from gw._fast.lease_step import LeaseStep
 from gw._fast.rate import RateStep
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Kind, Tools
-from gw.policy.limit import Away, By, DryRun, Full, Missing, Name, Rate, caller_if_counted, identity, leased, period, place, table, whom
+from gw.policy.limit import Away, By, DryRun, Full, Missing, Name, Rate, caller_if_counted, fills_in, leased, period, place, placed, settings
 from gw.store import Meter
 
 KIND: Kind = "limit"
@@ -54,48 +54,25 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
 def build(config: Config, tools: Tools) -> RateStep | LeaseStep:
     """A compiled step; raises ConfigError for what cannot be kept."""
     windows = _windows(config, tools.pointer)
-    parts = whom(config.by, tools.pointer)
-    counted = identity("rate-limit", config.name, parts, tools)
-    try:
+    tells = config.headers and not config.dry_run
+    with placed(tools):
         if config.shared:
-            return _shared(config, tools, windows, parts, counted)
-        return RateStep(
-            "rate-limit",
-            table(tools),
-            parts,
-            identity=counted,
-            missing=config.missing,
-            closed=config.full == "closed",
-            dry=config.dry_run,
-            windows=windows,
-            cost=config.cost,
-            tells=config.headers and not config.dry_run,
-        )
-    except ValueError as error:
-        raise ConfigError([Problem(message=str(error), pointer=tools.pointer)]) from None
+            return _shared(config, tools, windows, tells)
+        return RateStep("rate-limit", **settings("rate-limit", config, tools), windows=windows, cost=config.cost, tells=tells)
 
 
-def _shared(config: Config, tools: Tools, windows: list[tuple[str, int, int, int]], parts: list[str], counted: bytes) -> LeaseStep:
+def _shared(config: Config, tools: Tools, windows: list[tuple[str, int, int, int]], tells: bool) -> LeaseStep:
     if not tools.shared:
         raise ConfigError([Problem(message="a rate that nodes share has nowhere to count", pointer=f"{tools.pointer}.shared", hint="add `redis` to the config's `store`")])
-    name = config.name or place(tools)
+    counted = settings("rate-limit", config, tools)
+    name = f"{config.name or place(tools)} by {', '.join(counted['by'])}"
     return LeaseStep(
         "rate-limit",
-        table(tools),
-        parts,
-        identity=counted,
-        missing=config.missing,
-        closed=config.full == "closed",
-        dry=config.dry_run,
+        **counted,
         cost=config.cost,
-        tells=config.headers and not config.dry_run,
+        tells=tells,
         away=config.away,
-        tiers=[
-            [
-                leased(Meter(f"{name} by {', '.join(parts)}, {rate} in {us} us", rate, us=us, burst=burst, shared=True), label, max(1, us * burst // rate // 1_000_000))
-                for label, rate, us, burst in windows
-            ]
-        ],
+        tiers=[[leased(Meter(f"{name}, {rate} in {us} us", rate, us=us, burst=burst, shared=True), label, fills_in(rate, us, burst)) for label, rate, us, burst in windows]],
         groups=[],
         tier_of=b"",
     )
@@ -115,8 +92,8 @@ def _windows(config: Config, pointer: str) -> list[tuple[str, int, int, int]]:
         rate, us = period(window.rate)
         burst = window.burst or rate
         if config.cost > burst:
-            place = f"{pointer}.limits[{index}]" if config.limits else pointer
-            raise ConfigError([Problem(message=f"no request could pass: it costs {config.cost}, the bucket holds {burst}", pointer=place, hint="raise `burst` or lower `cost`")])
+            where = f"{pointer}.limits[{index}]" if config.limits else pointer
+            raise ConfigError([Problem(message=f"no request could pass: it costs {config.cost}, the bucket holds {burst}", pointer=where, hint="raise `burst` or lower `cost`")])
         found.append((_label(config.name, window.rate, len(given)), rate, us, burst))
     return found
 

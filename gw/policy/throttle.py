@@ -10,7 +10,7 @@ from gw._fast.rate import ThrottleStep
 from gw.config.units import Bounds, Duration
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Kind, Tools
-from gw.policy.limit import By, DryRun, Full, Missing, Name, Rate, caller_if_counted, identity, period, table, whom
+from gw.policy.limit import By, DryRun, Full, Missing, Name, Rate, caller_if_counted, period, placed, settings
 
 KIND: Kind = "shaping"
 NEEDS = caller_if_counted
@@ -32,26 +32,10 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
 
 def build(config: Config, tools: Tools) -> ThrottleStep:
     """A compiled step; raises ConfigError for what cannot be kept."""
-    parts = whom(config.by, tools.pointer)
     rate, us = period(config.rate)
     places = min(config.max_queue, int(config.max_wait * 1_000_000) * rate // us)
     if places == 0:
         hint = f"one request comes due every {Duration(us / rate / 1_000_000)}"
         raise ConfigError([Problem(message=f"nobody could wait: a place in the queue takes longer than {config.max_wait}", pointer=f"{tools.pointer}.max_wait", hint=hint)])
-    counted = identity("throttle", config.name, parts, tools)
-    try:
-        return ThrottleStep(
-            "throttle",
-            table(tools),
-            parts,
-            identity=counted,
-            missing=config.missing,
-            closed=config.full == "closed",
-            dry=config.dry_run,
-            rate=rate,
-            per_us=us,
-            burst=config.burst,
-            places=places,
-        )
-    except ValueError as error:
-        raise ConfigError([Problem(message=str(error), pointer=tools.pointer)]) from None
+    with placed(tools):
+        return ThrottleStep("throttle", **settings("throttle", config, tools), rate=rate, per_us=us, burst=config.burst, places=places)

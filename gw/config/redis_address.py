@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from gw.config.address import Address, parse_endpoint
@@ -16,11 +16,7 @@ FORMS = "redis://host:6379, rediss://user:${PASSWORD}@host (TLS), or unix:///run
 class RedisAddress(NamedTuple):
     """Where a Redis is, and what the URL says of how to log in."""
 
-    kind: Literal["tcp", "unix"]
-    host: str = ""
-    port: int = 0
-    path: str = ""
-    tls: bool = False
+    at: Address
     user: str = ""
     password: str = ""
     database: int | None = None
@@ -30,8 +26,8 @@ class RedisAddress(NamedTuple):
 
     def __str__(self) -> str:
         """Without user, password and database, for messages."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"unix://{self.path}" if self.kind == "unix" else f"{'rediss' if self.tls else 'redis'}://{host}:{self.port}"
+        host = f"[{self.at.host}]" if ":" in self.at.host else self.at.host
+        return f"unix://{self.at.path}" if self.at.kind == "unix" else f"{'rediss' if self.at.tls else 'redis'}://{host}:{self.at.port}"
 
 
 def parse_redis(text: str) -> RedisAddress:
@@ -53,7 +49,7 @@ def parse_redis(text: str) -> RedisAddress:
 def _socket(place: str, user: str, password: str) -> RedisAddress:
     if "?" in place:
         raise ValueError("a query does not belong in this URL; use `database`")
-    return RedisAddress("unix", path=_endpoint(f"unix:{place}").path, user=user, password=password)
+    return RedisAddress(_endpoint(f"unix:{place}"), user, password)
 
 
 def _host(place: str, tls: bool, user: str, password: str) -> RedisAddress:
@@ -63,8 +59,7 @@ def _host(place: str, tls: bool, user: str, password: str) -> RedisAddress:
     if not authority:
         raise ValueError("no host")
     written = authority if re.search(r":[^\]]*$", authority) else f"{authority}:{PORT}"
-    address = _endpoint(written)
-    return RedisAddress("tcp", address.host, address.port, "", tls, user, password, _database(database))
+    return RedisAddress(_endpoint(written)._replace(tls=tls), user, password, _database(database))
 
 
 def _endpoint(text: str) -> Address:

@@ -43,7 +43,7 @@ def _redis(redis: Redis) -> Iterator[Problem]:
 
 def _against(redis: Redis, address: RedisAddress) -> Iterator[Problem]:
     """Fields that say otherwise than the URL."""
-    if redis.tls is not None and not address.tls:
+    if redis.tls is not None and not address.at.tls:
         yield Problem(message="this Redis is not spoken to over TLS", pointer=f"{REDIS}.tls", at_key=True, hint="write rediss:// in `url`")
     if redis.password is not None and address.password:
         yield Problem(message="the URL holds a password already", pointer=f"{REDIS}.password", at_key=True, hint="keep one of them")

@@ -191,10 +191,10 @@ def _pool(settings: Redis, address: RedisAddress, base: Path) -> ConnectionPool:
         "socket_timeout": float(settings.timeout),
         "socket_connect_timeout": float(settings.timeout),
     }
-    if address.kind == "unix":
-        return ConnectionPool(UnixDomainSocketConnection, path=address.path, **options)
-    options |= {"host": address.host, "port": address.port}
-    return ConnectionPool(SSLConnection, **options, **_tls(settings, base)) if address.tls else ConnectionPool(Connection, **options)
+    if address.at.kind == "unix":
+        return ConnectionPool(UnixDomainSocketConnection, path=address.at.path, **options)
+    options |= {"host": address.at.host, "port": address.at.port}
+    return ConnectionPool(SSLConnection, **options, **_tls(settings, base)) if address.at.tls else ConnectionPool(Connection, **options)
 
 
 def _tls(settings: Redis, base: Path) -> dict[str, Any]:

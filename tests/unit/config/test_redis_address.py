@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import pytest
 
+from gw.config.address import Address
 from gw.config.redis_address import RedisAddress, parse_redis
 
 
 @pytest.mark.parametrize(
     ("text", "address", "shown"),
     [
-        ("redis://localhost", RedisAddress("tcp", "localhost", 6379), "redis://localhost:6379"),
-        ("redis://10.0.0.1:7000/", RedisAddress("tcp", "10.0.0.1", 7000), "redis://10.0.0.1:7000"),
-        ("redis://[::1]/15", RedisAddress("tcp", "::1", 6379, database=15), "redis://[::1]:6379"),
-        ("redis://:p%40ss@h:1", RedisAddress("tcp", "h", 1, password="p@ss"), "redis://h:1"),
-        ("redis://:a/b@c?d#e:f@h:1", RedisAddress("tcp", "h", 1, password="a/b@c?d#e:f"), "redis://h:1"),
-        ("rediss://me:secret@h.example/0", RedisAddress("tcp", "h.example", 6379, "", True, "me", "secret", 0), "rediss://h.example:6379"),
-        ("unix:///run/redis.sock", RedisAddress("unix", path="/run/redis.sock"), "unix:///run/redis.sock"),
-        ("unix://me:secret@/run/r.sock", RedisAddress("unix", path="/run/r.sock", user="me", password="secret"), "unix:///run/r.sock"),
+        ("redis://localhost", RedisAddress(Address("tcp", "localhost", 6379)), "redis://localhost:6379"),
+        ("redis://10.0.0.1:7000/", RedisAddress(Address("tcp", "10.0.0.1", 7000)), "redis://10.0.0.1:7000"),
+        ("redis://[::1]/15", RedisAddress(Address("tcp", "::1", 6379), database=15), "redis://[::1]:6379"),
+        ("redis://:p%40ss@h:1", RedisAddress(Address("tcp", "h", 1), password="p@ss"), "redis://h:1"),
+        ("redis://:a/b@c?d#e:f@h:1", RedisAddress(Address("tcp", "h", 1), password="a/b@c?d#e:f"), "redis://h:1"),
+        ("rediss://me:secret@h.example/0", RedisAddress(Address("tcp", "h.example", 6379, tls=True), "me", "secret", 0), "rediss://h.example:6379"),
+        ("unix:///run/redis.sock", RedisAddress(Address("unix", path="/run/redis.sock")), "unix:///run/redis.sock"),
+        ("unix://me:secret@/run/r.sock", RedisAddress(Address("unix", path="/run/r.sock"), "me", "secret"), "unix:///run/r.sock"),
     ],
 )
 def test_addresses(text: str, address: RedisAddress, shown: str) -> None:

@@ -100,7 +100,7 @@ def declared_length(message: Message) -> int | None:
     if codings:
         if lengths:
             raise Malformed("Content-Length beside Transfer-Encoding")
-        if message.tokens("transfer-encoding") != {b"chunked"} or len(codings) > 1 or codings[0].lower().count(b"chunked") > 1 or message.version == "1.0":
+        if len(codings) > 1 or codings[0].lower() != b"chunked" or message.version == "1.0":
             raise Malformed(f"Transfer-Encoding {codings!r} on HTTP/{message.version}")
         message.chunked = True
     return int(lengths[0]) if lengths else None

@@ -316,7 +316,7 @@ class SharedClock:
         self.seen[process] = 2**62
 
 
-@pytest.mark.parametrize(("keys", "step"), [(3, 2_000), (40, 40_000), (60, 40_000), (100, 20_000)])
+@pytest.mark.parametrize(("keys", "step"), [(3, 2_000), (40, 30_000), (60, 40_000), (100, 20_000)])
 def test_cells_that_change_hands_keep_every_limit(keys: int, step: int) -> None:
     """One set for all keys, each of which comes back at about the time when others may take its cell, in several processes whose clocks differ."""
     found, processes, window = limits(1), 3, (5, SECOND, 2)
@@ -335,7 +335,7 @@ def test_cells_that_change_hands_keep_every_limit(keys: int, step: int) -> None:
     assert len({key for key, _ in passed}) == keys
     for key in range(keys):
         assert keeps_the_limit([(now, 1) for each, now in passed if each == key], kept_interval(*window[:2]), window[2])
-    assert found.full == 0 or keys > FULL  # how many keys of 40 or 60 are there at once depends on how the processes are scheduled
+    assert (found.full > 0) == (keys > FULL)
 
 
 def test_several_windows_in_several_processes_keep_each_limit() -> None:

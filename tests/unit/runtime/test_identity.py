@@ -121,6 +121,18 @@ def test_the_reason_is_that_of_an_alternative_which_was_given_a_credential(rig: 
         assert client.ask("/", "X-Key: alice").status == 200
 
 
+def test_explain_gives_the_reason_that_the_client_gets(tmp_path: Path, rig: Make) -> None:
+    rig("[any-of: [{key: {text: alice}}, {nobody: {text: x}}]]")
+    segment = Segment(1, 64, 64)
+    engine = Engine(compile_snapshot(load(tmp_path / "gw.yaml").config, 1, segment, tmp_path), segment)
+    try:
+        found = asyncio.run(engine.ask("GET", "/", [("X-Key", "eve"), ("Host", "h")]))
+        assert [(each.verdict, each.reason) for each in found.verdicts] == [("next", "invalid-credential"), ("answer", "no-credential")]
+        assert (found.reason, found.answer.count(b"invalid-credential")) == ("invalid-credential", 2)  # in `type` and in `reason`
+    finally:
+        engine.close()
+
+
 def test_challenges_of_one_kind_are_told_once(rig: Make) -> None:
     with Client(rig("[any-of: [{key: {text: alice}}, {key: {text: alice}}, {slow: {text: alice}}]]").port) as client:
         assert client.ask("/").all("WWW-Authenticate") == ["Key of=alice"]

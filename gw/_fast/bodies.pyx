@@ -15,7 +15,10 @@ from gw._fast.plane cimport (
     EDIT_REMOVE, EDIT_SET, STEP_ANSWER, X_DONE_UP, X_GATHER, X_GATHER_DOWN, X_HEAD_REQUEST, X_KEPT, X_KEPT_DOWN, X_UPGRADE, X_UP_LEFT, X_WATCHED, Bodies, Edits, Hold,
     Kept, Was,
 )
-from gw._fast.relay cimport RELAY_BAD, RELAY_BROKEN, RELAY_CUT, RELAY_DONE, RELAY_MORE, RELAY_SHORT, RELAY_STALL, RELAY_TOO_LARGE, keep_behind, next_piece, read_up, relay_down, trailer_room
+from gw._fast.relay cimport (
+    RELAY_BAD, RELAY_BROKEN, RELAY_CUT, RELAY_DONE, RELAY_MORE, RELAY_SHORT, RELAY_STALL, RELAY_TOO_LARGE,
+    keep_behind, next_piece, read_up, relay_down, trailer_room,
+)
 from gw._fast.octets cimport decimal_before
 from gw._fast.slab cimport Buf, Slab, slab_has_room
 from gw._fast.step cimport step_holds

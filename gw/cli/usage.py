@@ -19,8 +19,10 @@ def usage(quota: str | None, key: str | None, as_json: bool, named: Path | None)
     """Print a line for each key that has used something of a quota. Raises GatewayError without a store."""
     loaded = load(config_path(named))
     store = loaded.config.store
-    if store is None or store.file is None:
+    if store is None:
         raise GatewayError("this config has no store that quotas are counted in. Add `store: {file: gw.db}`.")
+    if store.file is None:
+        raise GatewayError("quotas of this config are counted in Redis, which `gw usage` does not read: it shows those in the store's file.")
     file = loaded.base / store.file
     lines = [line for line in _lines(file) if (quota is None or line.quota == quota) and (key is None or line.key == key)]
     if as_json:

@@ -66,3 +66,11 @@ def test_a_store_without_usage_stays_as_it_is(gw: Run, folder: Path) -> None:
         assert (said.code, said.out) == ((1, "") if text else (0, "[]\n"))
         assert gw("explain", "GET", "/").code == (1 if text else 0)
         assert (folder / "gw.db").read_text() == text
+
+
+@pytest.mark.parametrize(("store", "said"), [("", "no store that quotas are counted in"), ("store: {file: null, redis: {url: 'redis://127.0.0.1'}}\n", "counted in Redis")])
+def test_where_there_is_nothing_to_read_it_says_why(gw: Run, folder: Path, store: str, said: str) -> None:
+    (folder / "gw.yaml").write_text(f"listeners: [{{bind: '127.0.0.1:8080'}}]\nroutes: [{{path: /, respond: {{}}}}]\n{store}")
+    found = gw("usage")
+    assert (found.code, found.out) == (1, "")
+    assert said in found.err

@@ -3,7 +3,7 @@ from __future__ import annotations
 import collections
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gw._fast.pick import Balancer
@@ -76,6 +76,7 @@ def test_never_a_tried_one_and_never_one_that_is_down_while_another_is_up(case: 
             assert found == -1
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.data())
 def test_round_robin_is_the_reference(weights: list[int], data: st.DataObject) -> None:
     service, reference = Service(weights), RoundRobin(weights)

@@ -15,6 +15,7 @@ cdef StepCall* request_body_step(Exchange* x) noexcept nogil              # that
 cdef bint frame_up(Exchange* x) noexcept nogil                            # the head says how it leaves; False when there is no memory for that
 cdef int send_up(Exchange* x, uint32_t head_n) noexcept nogil             # as relay_up, from where it stopped, and with a head from the start
 # Heads towards endpoints.
+cdef StepCall* origin_step(Exchange* x, uint32_t* at) noexcept nogil      # due behind `at`, 0 at first; NULL when none is left
 cdef bint origin_steps(Exchange* x) noexcept nogil                        # False: x.own.reason says why it must not leave
 
 # The answer's. A piece that was read, or with n 0 the end of the connection.

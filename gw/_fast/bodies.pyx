@@ -291,17 +291,28 @@ cdef StepCall* response_body_step(Exchange* x) noexcept nogil:
     return NULL
 
 
+cdef StepCall* origin_step(Exchange* x, uint32_t* at) noexcept nogil:
+    cdef const Watch* watch
+    while at[0] < x.holds.n:
+        watch = _watch_at(x, at[0])
+        at[0] += 1
+        if watch != NULL and watch.origin_request.run != NULL:
+            return <StepCall*>&watch.origin_request
+    return NULL
+
+
 cdef bint origin_steps(Exchange* x) noexcept nogil:
     """Each try begins with the head as the request steps left it."""
-    cdef const Watch* watch
-    cdef uint32_t i
+    cdef uint32_t at = 0
+    cdef StepCall* call
     if not _as_it_was(x):
         x.own.reason = R_OVERLOADED
         return False
-    for i in range(x.holds.n):
-        watch = _watch_at(x, i)
-        if watch != NULL and watch.origin_request.run != NULL and watch.origin_request.run(watch.origin_request.self, x) == STEP_ANSWER:
+    call = origin_step(x, &at)
+    while call != NULL:
+        if call.run(call.self, x) == STEP_ANSWER:
             return False
+        call = origin_step(x, &at)
     return True
 
 

@@ -1,4 +1,4 @@
-"""The engine of live traffic asked about one head, offline: same route search, same steps, same heads, no sockets."""
+"""The engine of live traffic asked about one request, offline: same route search, same steps, same heads, no sockets."""
 
 from asyncio import Task
 from collections.abc import Callable
@@ -23,10 +23,11 @@ class _Route(TypedDict):
 
 @type_check_only
 class _Verdict(TypedDict):
-    """`policy`, `pointer` and `us` (time it took) are there when `step` gives it."""
+    """`policy`, `pointer`, `phase` and `us` (time it took) are there when `step` gives it."""
 
     policy: str
     pointer: str
+    phase: str
     us: int
     verdict: str
     told: str
@@ -43,10 +44,17 @@ class _Identity(TypedDict):
 
 @final
 class Inquiry:
-    """One request asked of a lane that serves nobody. Call `route`, then `step` until it returns None, then what you want to know."""
+    """One request asked of a lane that serves nobody. Call `route`, then `step` until it returns None, then what you want to know, and `close` it before the lane."""
 
-    def __new__(cls, lane: Lane, head: bytes, client: str, secure: bool, now_us: int, wall_s: int) -> Inquiry:
-        """`now_us` is the monotonic clock that limits are counted by, `wall_s` seconds since 1970 that dates are judged by."""
+    def __new__(cls, lane: Lane, head: bytes, client: str, secure: bool, now_us: int, wall_s: int, body: bytes | None = None, answer: bytes | None = None) -> Inquiry:
+        """`now_us` is the monotonic clock that limits are counted by, `wall_s` seconds since 1970 that dates are judged by.
+
+        `body` is in the framing that the head announces, None when only the head is told; a chunked one is one chunk and the last. `answer` is what the endpoint
+        answers, head and body, in the same way; None when that is not known.
+        """
+
+    def close(self) -> None:
+        """Give back what the request holds. It cannot be asked again."""
 
     def route(self, trace: Callable[[int, str], None] | None) -> _Route:
         """Which route takes it. `trace(route, text)` is called for every route considered. ValueError when the bytes are not one whole head."""
@@ -55,8 +63,8 @@ class Inquiry:
         """Why gw answers by itself, from the closed list; empty when it does not, or not with a problem."""
 
     def step(self) -> _Verdict | None:
-        """Run the next request step; None when none is left or one has answered. `verdict` is pass, next (another alternative is tried), answer, or waits: await `task`,
-        then ask `woken`."""
+        """Run the next step, of whatever phase; None when none is left. `verdict` is pass, next (another alternative is tried), answer, or waits: await `task`, then ask
+        `woken`. ValueError when a step looks at the body and none was given, or it is not the one that the head announces."""
 
     @property
     def task(self) -> Task[Any] | None:
@@ -72,10 +80,13 @@ class Inquiry:
         """What a limit counts it by: whether all parts are there, and their hash under a seed of zeros."""
 
     def endpoint(self) -> int:
-        """Index of the endpoint that would be chosen now, -1 when the service has none that may be tried, or the route forwards nothing."""
+        """Index of the endpoint that would be chosen now, -1 when the service has none that may be tried, or nothing is forwarded."""
 
     def forwarded(self) -> bytes:
         """The head as it would go to the endpoint; empty when nothing is forwarded."""
 
+    def forwarded_body(self) -> bytes | None:
+        """The body as it would follow, without its framing; None when it is not known."""
+
     def answer(self) -> bytes:
-        """The answer that gw makes by itself, response steps applied; empty when the endpoint answers."""
+        """What the client gets, bodies without their framing: the endpoint's answer if that was given, or the one that gw makes by itself; else empty."""

@@ -1,29 +1,49 @@
-"""The engine of live traffic asked about one head, offline: same route search, same steps, same heads, no sockets."""
+"""The engine of live traffic asked about one request, offline: same route search, same steps, same heads, no sockets."""
 
 cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint32_t, uintptr_t
+from libc.stdint cimport int64_t, uint32_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from gw._fast.answer cimport R_NONE, plain_answer, problem_answer, reason_text, redirect_answer
-from gw._fast.decide cimport exchange_route, fault_reason, make_id, step_due, step_goes_on
-from gw._fast.forward cimport address_trusted, client_address, request_head
+from gw._fast.answer cimport (
+    R_AMBIGUOUS_PATH, R_ANSWER_TOO_LARGE, R_BODY_TOO_LARGE, R_INTERNAL, R_NONE, R_ORIGIN_HEAD_TOO_LARGE, R_OVERLOADED, plain_answer, problem_answer, reason_text,
+    redirect_answer,
+)
+from gw._fast.bodies cimport (
+    body_bytes, frame_down, frame_up, gather_down, gather_up, gathers_down, gathers_up, origin_step, request_body_step, response_body_step,
+)
+from gw._fast.decide cimport allow_upgrade, exchange_route, fault_reason, make_id, step_due, step_goes_on
+from gw._fast.forward cimport address_trusted, choose_framing, client_address, request_head, response_head
 from gw._fast.hash cimport Hash
-from gw._fast.h1 cimport H1_DONE, H1_MORE, head_start, request_feed
+from gw._fast.h1 cimport BODY_CHUNKED, H1_DONE, H1_MORE, MSG_UPGRADE, MSG_WATCHED, body_start, head_start, request_feed, response_feed, response_framing
+from gw._fast.headers cimport MAX_FIELDS
 from gw._fast.lane cimport Lane
 from gw._fast.life cimport response_step
 from gw._fast.out cimport Out, out_init
 from gw._fast.path cimport path_reason
 from gw._fast.pick cimport pick
-from gw._fast.plane cimport ACT_FORWARD, ACT_REDIRECT, BY_GATEWAY, STEP_NEXT, STEP_PARK, X_DONE_UP, Exchange, Identity, StepCall
+from gw._fast.plane cimport (
+    ACT_FORWARD, ACT_REDIRECT, BY_GATEWAY, BY_ORIGIN, STEP_ANSWER, STEP_NEXT, STEP_PARK, X_DONE_UP, X_HEAD_REQUEST, X_RESPONDING, X_WATCHED, Exchange, Identity, StepCall,
+)
+from gw._fast.relay cimport RELAY_DONE, RELAY_MORE, RELAY_SHORT, RELAY_TOO_LARGE
 from gw._fast.selector cimport Selector, selector_key
-from gw._fast.slab cimport buf_give
+from gw._fast.slab cimport Buf, buf_give
 from gw._fast.step cimport Step, holds_end
-from gw._fast.stream cimport CONN_CLIENT, CONN_ORIGIN, TX_SIZE, Conn, clock_us
+from gw._fast.stream cimport CONN_CLIENT, CONN_ORIGIN, PEER_EOF, RX_SIZE, TX_SIZE, Conn, clock_us
 
 cdef enum: WAITING = -2
+
+cdef enum:                      # phases, in the order of life; the names are those of hooks
+    ON_REQUEST = 0
+    ON_REQUEST_BODY = 1
+    ON_ORIGIN_REQUEST = 2
+    ON_RESPONSE = 3
+    ON_RESPONSE_BODY = 4
+    OVER = 5
+
+cdef tuple PHASES = ("request", "request_body", "origin_request", "response", "response_body")
 
 
 cdef void _resume(Exchange* x, int verdict) noexcept with gil:
@@ -32,22 +52,35 @@ cdef void _resume(Exchange* x, int verdict) noexcept with gil:
 
 @cython.final
 cdef class Inquiry:
-    """One request asked of a lane that serves nobody. Call `route`, then `step` until it returns None, then what you want to know."""
+    """One request asked of a lane that serves nobody. Call `route`, then `step` until it returns None, then what you want to know, and `close` it before the lane."""
     cdef Lane lane
     cdef Exchange* x            # owned
     cdef Conn* client           # owned: what its address, trust and TLS are said to be
     cdef Conn* origin           # owned: stands for a connection to the endpoint chosen
+    cdef Buf body               # what the client has sent behind the head: `sent`
     cdef bytearray head         # what x.head points into; steps may take a credential out of it
-    cdef dict steps             # (function, self) of a request step -> Step
+    cdef bytearray sent         # the request's body, in its framing
+    cdef bytearray given        # what the endpoint answers, in its framing; None: that is not known
+    cdef bytes origin_head      # as it would go to the endpoint; None until it was written
+    cdef bytes reply            # the endpoint's answer as the client would get it; None until it was written
+    cdef dict steps             # (function, self) of a request or response step, (0, self) of one that watches -> Step
     cdef StepCall* at           # the step that waits for its task
-    cdef int verdict            # of it, once its task is done
-    cdef bint answered          # a step has answered
+    cdef Step running           # it
+    cdef uint32_t at_origin     # the hold behind which the next step of ON_ORIGIN_REQUEST is looked for
+    cdef int phase
+    cdef int verdict            # of a step that waited, once its task is done
+    cdef bint whole             # the body is told, not just the head
+    cdef bint gathered          # a body of this phase is kept for its steps
+    cdef bint answered          # gw answers by itself: a step has, or something failed
 
-    def __cinit__(self, Lane lane not None, bytes head, str client, bint secure, int64_t now_us, int64_t wall_s):
+    def __cinit__(self, Lane lane not None, bytes head, str client, bint secure, int64_t now_us, int64_t wall_s, bytes body=None, bytes answer=None):
         cdef bytes address = client.encode()[:45]
         cdef Step step
         self.lane = lane
         self.head = bytearray(head)
+        self.sent = bytearray(body or b"")
+        self.whole = body is not None
+        self.given = None if answer is None else bytearray(answer)
         self.x = <Exchange*>calloc(1, sizeof(Exchange))
         self.client = <Conn*>calloc(1, sizeof(Conn))
         self.origin = <Conn*>calloc(1, sizeof(Conn))
@@ -57,8 +90,12 @@ cdef class Inquiry:
         lane.state.reactor.now_ms = now_us // 1000
         lane.state.reactor.wall_us = wall_s * 1000000 - now_us
         lane.state.resume = _resume
+        self.body.data = PyByteArray_AS_STRING(self.sent)
+        self.body.end = self.body.cap = len(self.sent)
         self.client.kind = CONN_CLIENT
         self.client.reactor = self.origin.reactor = &lane.state.reactor
+        self.client.inbuf = &self.body
+        self.client.flags |= PEER_EOF
         self.origin.kind = CONN_ORIGIN
         memcpy(self.client.addr, PyBytes_AS_STRING(address), len(address))
         self.client.addr_len = len(address)
@@ -72,19 +109,31 @@ cdef class Inquiry:
         self.x.secure = secure
         self.x.choice = -1
         self.x.view_of = <void*>self
-        self.steps = {(<uintptr_t>step.request.run, <uintptr_t>step.request.self): step for step in lane.current.steps}
+        self.steps = {}
+        for step in lane.current.steps:
+            self.steps[(<uintptr_t>step.request.run, <uintptr_t>step.request.self)] = step
+            self.steps[(<uintptr_t>step.response.run, <uintptr_t>step.response.self)] = step
+            if step.watches:
+                self.steps[(0, <uintptr_t>step.request.self)] = step
 
     def __dealloc__(self):
-        if self.x != NULL:
+        self._end()
+
+    def close(self) -> None:
+        """Give back what the request holds. It cannot be asked again."""
+        self._end()
+        self.phase = OVER
+
+    cdef void _end(self) noexcept:
+        if self.x != NULL and self.x.snapshot != NULL:
             holds_end(self.x)
             if self.x.identity.release != NULL:
                 self.x.identity.release(self.x.identity.held)
             if self.x.view != NULL or self.x.parked != NULL:
-                self.lane.state.release_python(self.x)
+                self.x.lane.release_python(self.x)
             if self.x.path_buf != NULL:
-                buf_give(&self.lane.state.reactor.slab, self.x.path_buf)
-            if self.x.snapshot != NULL:
-                self.x.snapshot.users -= 1
+                buf_give(&self.x.lane.reactor.slab, self.x.path_buf)
+            self.x.snapshot.users -= 1
             free(self.x.origin_edits.items)
             free(self.x.client_edits.items)
             free(self.x.holds.items)
@@ -92,6 +141,8 @@ cdef class Inquiry:
         free(self.x)
         free(self.client)
         free(self.origin)
+        self.x = NULL
+        self.client = self.origin = NULL
 
     def route(self, trace) -> dict:
         """Which route takes it. `trace(route, text)` is called for every route considered. ValueError when the bytes are not one whole head."""
@@ -104,7 +155,9 @@ cdef class Inquiry:
         if code == H1_MORE:
             raise ValueError("the head is not whole: it ends with an empty line")
         make_id(x)
-        x.flags |= X_DONE_UP
+        body_start(&x.up, x.request.framing, x.request.length)
+        if x.up.done or not self.whole:
+            x.flags |= X_DONE_UP
         x.own.reason = exchange_route(x, NULL if trace is None else <void*>trace) if code == H1_DONE else fault_reason(x.request.fault)
         self.answered = x.own.reason != R_NONE
         client = client_address(x, &n)
@@ -125,35 +178,64 @@ cdef class Inquiry:
         return (<const char*>reason_text(self.x.own.reason).name).decode() if self.x.own.reason else ""
 
     def step(self) -> dict | None:
-        """Run the next request step. `verdict`: pass, next (another alternative is tried), answer, or waits (for `task`; then ask `woken`)."""
-        cdef Step step
-        cdef StepCall* call
-        cdef int64_t began
-        if self.answered:
-            return None
-        call = step_due(self.x)
-        if call == NULL:
-            return None
-        step = self.steps[(<uintptr_t>call.run, <uintptr_t>call.self)]
-        began = clock_us()
-        self.at = call
-        self.verdict = call.run(call.self, self.x)
-        if self.verdict == STEP_NEXT and step.watches and "request" not in step.phases():
-            return self.step()          # it looks at bodies alone, of which there is none here
-        return {"policy": step.name, "pointer": step.pointer, "us": clock_us() - began, **self._judged(step)}
+        """Run the next step, of whatever phase. `verdict`: pass, next (another alternative is tried), answer, or waits (for `task`; then ask `woken`).
 
-    cdef dict _judged(self, Step step):
+        ValueError when a step looks at the body and none was given, or it is not the one that the head announces.
+        """
+        cdef StepCall* call
+        cdef dict found
+        while self.phase != OVER:
+            call = NULL if self.answered else self._due()
+            if call == NULL:
+                self._phase_over()
+                continue
+            found = self._run(call)
+            if found is not None:
+                return found
+        return None
+
+    cdef StepCall* _due(self) noexcept:
+        cdef Exchange* x = self.x
+        if self.phase == ON_REQUEST:
+            return step_due(x)
+        if self.phase == ON_REQUEST_BODY:
+            return request_body_step(x) if self.gathered else NULL
+        if self.phase == ON_ORIGIN_REQUEST:
+            return origin_step(x, &self.at_origin) if x.flags & X_WATCHED and x.choice >= 0 else NULL
+        if not x.flags & X_RESPONDING:
+            return NULL
+        if self.phase == ON_RESPONSE:
+            x.step += 1
+            return response_step(x, x.step - 1)
+        return response_body_step(x) if self.gathered else NULL
+
+    cdef dict _run(self, StepCall* call):
+        """None of a step that has nothing to say: one that takes up its place for a later phase, or edits heads as configured."""
+        cdef Step step = self.steps.get((<uintptr_t>call.run, <uintptr_t>call.self))
+        cdef int64_t began = clock_us()
+        if step is None:
+            step = self.steps[(0, <uintptr_t>call.self)]
+        self.at = call
+        self.running = step
+        self.verdict = call.run(call.self, self.x)
+        if self.verdict == STEP_NEXT and ((self.phase == ON_REQUEST and step.watches and "request" not in step.phases()) or (self.phase == ON_RESPONSE and not step.python)):
+            return None
+        if self.phase == ON_RESPONSE and "response" not in step.phases():
+            return None
+        return {"policy": step.name, "pointer": step.pointer, "phase": PHASES[self.phase], "us": clock_us() - began, **self._judged()}
+
+    cdef dict _judged(self):
         cdef str word = "pass"
         cdef str told, reason
         if self.verdict == STEP_PARK and self.x.park.leave != NULL:
             self.x.park.leave(self.x, False)    # nobody waits here: as when the longest wait is over; _resume keeps the verdict
-        told = step.told(self.x, self.verdict)
+        told = self.running.told(self.x, self.verdict) if self.phase == ON_REQUEST else ""
         reason = self.reason()
         if self.verdict == STEP_PARK:
             self.verdict = WAITING
             return {"verdict": "waits", "told": told, "reason": ""}
         if self.verdict != STEP_NEXT:
-            word = "next" if self.at.else_step else "answer"
+            word = "next" if self.phase == ON_REQUEST and self.at.else_step else "answer"
         self.answered = not step_goes_on(self.x, self.at, self.verdict)
         return {"verdict": word, "told": told, "reason": reason if word != "pass" else ""}
 
@@ -164,10 +246,120 @@ cdef class Inquiry:
 
     def woken(self) -> dict:
         """The verdict of the step whose task is done, as `step` gives it."""
-        cdef Step step = self.steps[(<uintptr_t>self.at.run, <uintptr_t>self.at.self)]
         if self.verdict == WAITING:
             raise RuntimeError("the task of this step is not done")
-        return self._judged(step)
+        return self._judged()
+
+    # Between two phases
+
+    cdef _phase_over(self):
+        if not self.answered:
+            if self.phase == ON_REQUEST:
+                self._take_body()
+            elif self.phase == ON_REQUEST_BODY:
+                self._choose()
+            elif self.phase == ON_ORIGIN_REQUEST:
+                self._forward()
+            elif self.phase == ON_RESPONSE:
+                self._take_answer_body()
+            elif self.x.flags & X_RESPONDING:
+                self._reply()
+        self.phase += 1
+
+    cdef _fail(self, uint8_t reason):
+        self.x.own.reason = reason
+        self.answered = True
+
+    cdef _take_body(self):
+        cdef Exchange* x = self.x
+        cdef int code = RELAY_MORE
+        if x.request.flags & MSG_UPGRADE and x.plan.action == ACT_FORWARD:
+            allow_upgrade(x)
+        self.gathered = x.request.flags & MSG_WATCHED and gathers_up(x)
+        if not self.gathered:
+            if self.whole and x.allowance.max_body and len(self._told()) > x.allowance.max_body:
+                self._fail(R_BODY_TOO_LARGE)        # a chunked one, of which the head does not tell
+            x.flags |= X_DONE_UP
+            return
+        if not self.whole and not x.up.done:
+            raise ValueError("a policy looks at this request's body: the head announces one, and none was given")
+        while code == RELAY_MORE:
+            code = gather_up(x)
+        if code == RELAY_DONE:
+            return
+        if code not in (RELAY_TOO_LARGE, RELAY_SHORT):
+            raise ValueError("the body is not the one that the head announces")
+        x.flags |= X_DONE_UP
+        self._fail(R_BODY_TOO_LARGE if code == RELAY_TOO_LARGE else R_OVERLOADED)
+
+    cdef _choose(self):
+        cdef Exchange* x = self.x
+        if self.gathered and not frame_up(x):
+            self._fail(R_OVERLOADED)
+        elif x.plan.action == ACT_FORWARD and x.plan.service.n_pools:
+            x.choice = pick(&x.plan.service.picker, x.lane.reactor.now_ms, 0)
+            self.origin.owner = x.plan.service.pools[x.choice if x.choice >= 0 else 0]
+            x.origin = self.origin
+
+    cdef _forward(self):
+        cdef Exchange* x = self.x
+        cdef Out out
+        if x.origin == NULL:
+            return
+        out_init(&out, x.lane.reactor.tx, TX_SIZE - RX_SIZE - 16384)
+        request_head(x, &out)
+        if out.full:
+            self._fail(R_AMBIGUOUS_PATH if x.path_code else R_INTERNAL)
+            return
+        self.origin_head = PyBytes_FromStringAndSize(out.start, out.p - out.start)
+        if self.given is not None and x.choice >= 0:
+            self._take_answer()
+
+    cdef _take_answer(self):
+        cdef Exchange* x = self.x
+        head_start(&x.answer_parser, &x.answer_head, MAX_FIELDS)
+        if response_feed(&x.answer_parser, PyByteArray_AS_STRING(self.given), len(self.given), x.lane.reactor.slab.cap - 1, &x.answer) != H1_DONE:
+            raise ValueError("the endpoint's answer is malformed")
+        if x.answer.status < 200:
+            raise ValueError(f"the endpoint's answer has the status {x.answer.status}, which is not a final one")
+        x.status = x.answer.status
+        x.by = BY_ORIGIN
+        response_framing(&x.answer, x.flags & X_HEAD_REQUEST != 0, False)
+        body_start(&x.down, x.answer.framing, x.answer.length)
+        x.flags |= X_RESPONDING
+        x.step = 0
+
+    cdef _take_answer_body(self):
+        cdef Exchange* x = self.x
+        cdef int code
+        self.gathered = x.flags & X_RESPONDING and x.bodies != NULL and gathers_down(x)
+        if self.gathered:
+            code = gather_down(x, PyByteArray_AS_STRING(self.given) + x.answer.head_len, <uint32_t>(len(self.given) - x.answer.head_len))
+            if code == RELAY_TOO_LARGE or code == RELAY_SHORT:
+                self._fail(R_ANSWER_TOO_LARGE if code == RELAY_TOO_LARGE else R_OVERLOADED)
+            elif code != RELAY_DONE:
+                raise ValueError("the body of the endpoint's answer is not the one that its head announces")
+
+    cdef _reply(self):
+        cdef Exchange* x = self.x
+        cdef Out out
+        cdef bytes body
+        if self.gathered:
+            body = body_bytes(x, True)
+            if not frame_down(x):
+                self._fail(R_OVERLOADED)
+                return
+        else:
+            body = b"" if x.down.done else _decoded(bytes(self.given[x.answer.head_len:]), x.down.framing == BODY_CHUNKED)
+        choose_framing(x)
+        out_init(&out, x.lane.reactor.tx, TX_SIZE - RX_SIZE - 16384)
+        response_head(x, &out)
+        if out.full:
+            self._fail(R_ORIGIN_HEAD_TOO_LARGE)
+        else:
+            self.reply = PyBytes_FromStringAndSize(out.start, out.p - out.start) + body
+
+    # What came of it: nobody may ask once it is closed
 
     def identity(self) -> dict:
         """Who calls, as far as the steps found out."""
@@ -188,43 +380,48 @@ cdef class Inquiry:
         return whole, (<const char*>&key)[:sizeof(Hash)]
 
     def endpoint(self) -> int:
-        """Index of the endpoint that would be chosen now, -1 when the service has none that may be tried, or the route forwards nothing."""
-        cdef Exchange* x = self.x
-        if x.plan.action != ACT_FORWARD:
-            return -1
-        x.choice = pick(&x.plan.service.picker, x.lane.reactor.now_ms, 0)
-        return x.choice
+        """Index of the endpoint that would be chosen now, -1 when the service has none that may be tried, or nothing is forwarded."""
+        return self.x.choice
 
     def forwarded(self) -> bytes:
         """The head as it would go to the endpoint; empty when nothing is forwarded."""
-        cdef Exchange* x = self.x
-        cdef Out out
-        if self.answered or x.plan.action != ACT_FORWARD or x.plan.service.n_pools == 0:
-            return b""
-        self.origin.owner = x.plan.service.pools[x.choice if x.choice >= 0 else 0]
-        x.origin = self.origin
-        out_init(&out, x.lane.reactor.tx, TX_SIZE)
-        request_head(x, &out)
-        return PyBytes_FromStringAndSize(out.start, out.p - out.start)
+        return self.origin_head or b""
+
+    def forwarded_body(self) -> bytes | None:
+        """The body as it would follow, without its framing; None when it is not known."""
+        if self.origin_head is None or not self.whole:
+            return None
+        if self.x.bodies != NULL and self.x.bodies.up.whole:
+            return body_bytes(self.x, False)
+        return self._told()
+
+    cdef bytes _told(self):
+        return _decoded(bytes(self.sent), self.x.request.framing == BODY_CHUNKED)
 
     def answer(self) -> bytes:
-        """The answer that gw makes by itself, response steps applied; empty when the endpoint answers."""
+        """What the client gets, bodies without their framing: the endpoint's answer if that was given, or the one that gw makes by itself; else empty."""
         cdef Exchange* x = self.x
         cdef Out out
         cdef StepCall* call
-        cdef uint32_t i = 0
         if not self.answered and x.plan.action == ACT_FORWARD:
-            return b""
+            return self.reply or b""
         x.by = BY_GATEWAY
         x.reason = x.own.reason
         x.status = reason_text(x.own.reason).status if x.own.reason else x.own.status if self.answered else x.plan.status
+        x.answer_head.n_fields = 0
         x.answer.status = x.status
+        if not x.flags & X_RESPONDING:
+            x.flags |= X_RESPONDING
+            x.step = 0                  # those that saw the answer this one replaces are done
         while True:
-            call = response_step(x, i)
+            call = response_step(x, x.step)
             if call == NULL:
                 break
-            call.run(call.self, x)
-            i += 1
+            x.step += 1
+            if call.run(call.self, x) == STEP_ANSWER:
+                self.answered = True
+                x.reason = x.own.reason
+                x.answer.status = x.status = reason_text(x.own.reason).status
         out_init(&out, x.lane.reactor.tx, TX_SIZE)
         self._write(&out)
         return PyBytes_FromStringAndSize(out.start, out.p - out.start)
@@ -247,3 +444,8 @@ cdef class Inquiry:
 
 cdef str _text(const char* text, uint32_t n):
     return PyBytes_FromStringAndSize(text, n).decode("utf-8", "replace") if text != NULL else ""
+
+
+cdef bytes _decoded(bytes framed, bint chunked):
+    """A chunked body is given as one chunk."""
+    return framed[framed.index(b"\n") + 1:framed.rindex(b"\r\n0\r\n")] if chunked and not framed.startswith(b"0") else b"" if chunked else framed

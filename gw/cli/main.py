@@ -135,17 +135,21 @@ def explain(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="GET, POST ...")],
     url: Annotated[str, typer.Argument(metavar="URL", help="A path such as /users/7?x=1, or a whole URL.")],
     header: Annotated[list[str] | None, typer.Option("-H", "--header", metavar="'NAME: VALUE'", help="A request field; repeat for more.", show_default=False)] = None,
+    body: Annotated[str | None, typer.Option("-d", "--body", metavar="TEXT|@FILE", help="The request's body, for policies that look at it.", show_default=False)] = None,
+    answer: Annotated[
+        Path | None, typer.Option("--answer", metavar="FILE", help="What the endpoint answers, as `curl -i` prints it: shows what the client gets.", show_default=False)
+    ] = None,
     config: ConfigOption = None,
     client: Annotated[str, typer.Option("--from", metavar="IP", help="Address of the client.")] = "127.0.0.1",
-    forwarded: Annotated[bool, typer.Option("--forwarded", help="Also show the head as the endpoint would get it, or gw's own answer.")] = False,
+    forwarded: Annotated[bool, typer.Option("--forwarded", help="Also show the request as the endpoint would get it, and the answer that the client gets.")] = False,
     online: Annotated[bool, typer.Option("--online", help="Fetch what policies follow, such as the keys of tokens.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show which route takes a request, why the others do not, and what happens then."""
-    from gw.cli.explain import View
+    from gw.cli.explain import Asked, View
     from gw.cli.explain import explain as show
 
-    raise typer.Exit(show(method, url, header or [], config, client, View(forwarded, online, as_json)))
+    raise typer.Exit(show(Asked(method, url, header or [], client, body, answer), config, View(forwarded, online, as_json)))
 
 
 @app.command(rich_help_panel="Look inside")
@@ -231,9 +235,7 @@ def keys_revoke(key: Key, config: ConfigOption = None) -> None:
 
 
 @keys.command("rotate")
-def keys_rotate(
-    key: Key, overlap: Annotated[str, typer.Option(metavar="DURATION", help="How long the old key goes on.")] = "1d", config: ConfigOption = None
-) -> None:
+def keys_rotate(key: Key, overlap: Annotated[str, typer.Option(metavar="DURATION", help="How long the old key goes on.")] = "1d", config: ConfigOption = None) -> None:
     """Make a new key in place of an old one, and show it, this once."""
     from gw.cli.keys import rotate
 

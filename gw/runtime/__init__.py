@@ -6,7 +6,7 @@ Not here: swapping it in (gw.server), serving it (gw._fast). Start with compile.
 from gw._fast.snapshot import Snapshot
 from gw.runtime.cases import CaseFile
 from gw.runtime.compile import compile_snapshot, endpoint_key, route_key, route_name
-from gw.runtime.explain import Decision, Engine, Loser, Verdict, decide
+from gw.runtime.explain import Decision, Engine, Loser, Reply, Verdict, decide
 from gw.runtime.steps import policy_key
 from gw.runtime.trial import Coverage, Difference, Outcome, Trial, flaws, unused
 from gw.runtime.warn import warnings
@@ -19,6 +19,7 @@ __all__ = [
     "Engine",
     "Loser",
     "Outcome",
+    "Reply",
     "Snapshot",
     "Trial",
     "Verdict",

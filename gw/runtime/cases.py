@@ -18,7 +18,16 @@ class CaseRequest(Struct, forbid_unknown_fields=True, frozen=True):
     method: Annotated[str, Meta(description="GET, POST ...")] = "GET"
     url: Annotated[str, Meta(min_length=1, description="A path such as `/users/7?x=1`, or a whole URL; `https://` counts as TLS.")] = "/"
     headers: Annotated[dict[str, str | list[str]], Meta(description="Header fields; a list is a field for each of its values.")] = field(default_factory=dict)
+    body: Annotated[str | None, Meta(description="The body; `file:PATH` is the content of a file. Unset means that only the head is told.")] = None
     client: Annotated[str, Meta(min_length=1, description="Address of the client.")] = "127.0.0.1"
+
+
+class OriginAnswer(Struct, forbid_unknown_fields=True, frozen=True):
+    """What the endpoint is said to answer."""
+
+    status: Annotated[int, Meta(ge=200, le=599, description="A final status.")] = 200
+    headers: Annotated[dict[str, str | list[str]], Meta(description="Header fields; a list is a field for each of its values.")] = field(default_factory=dict)
+    body: Annotated[str, Meta(description="The body; `file:PATH` is the content of a file.")] = ""
 
 
 class Sent(Struct, forbid_unknown_fields=True, frozen=True):
@@ -26,10 +35,11 @@ class Sent(Struct, forbid_unknown_fields=True, frozen=True):
 
     path: Annotated[str | None, Meta(description="Path and query.")] = None
     headers: Annotated[dict[str, str | bool | list[str]], Meta(description=MATCH)] = field(default_factory=dict)
+    body: Annotated[str | None, Meta(description="The whole body, or `~regex` over it.")] = None
 
 
-class OwnAnswer(Struct, forbid_unknown_fields=True, frozen=True):
-    """The answer that gw makes by itself, response hooks applied."""
+class SentAnswer(Struct, forbid_unknown_fields=True, frozen=True):
+    """The answer that the client gets, response hooks applied: gw's own, or the endpoint's where a case says it."""
 
     headers: Annotated[dict[str, str | bool | list[str]], Meta(description=MATCH)] = field(default_factory=dict)
     body: Annotated[str | None, Meta(description="The whole body, or `~regex` over it.")] = None
@@ -49,7 +59,7 @@ class Caller(Struct, forbid_unknown_fields=True, frozen=True):
 class Expected(Struct, forbid_unknown_fields=True, frozen=True):
     """What must hold. A key that is left out is not looked at."""
 
-    status: Annotated[int | None, Meta(description="Status of gw's own answer; 0 = the request is forwarded, and the endpoint's answer is not known here.")] = None
+    status: Annotated[int | None, Meta(description="Status that the client gets; 0 = the request is forwarded, and the case does not say what the endpoint answers.")] = None
     reason: Annotated[str | None, Meta(description="Why gw refuses, from the closed list of reasons; empty = it does not.")] = None
     route: Annotated[str | None, Meta(description="Name of the route that takes the request, as in logs; empty = none does.")] = None
     service: Annotated[str | None, Meta(description="Service the request is forwarded to; empty = it is not forwarded.")] = None
@@ -58,16 +68,20 @@ class Expected(Struct, forbid_unknown_fields=True, frozen=True):
     identity: Annotated[Caller, Meta(description="What else is known of the caller.")] = field(default_factory=Caller)
     policies: Annotated[
         list[dict[str, Literal["pass", "next", "answer"]]] | None,
-        Meta(description="Policies that run, in order, with what each does: `pass`, `next` (refuses, and the next alternative is tried), `answer` (ends the exchange)."),
+        Meta(
+            description="Policies that run, in order, with what each does: `pass`, `next` (refuses, and the next alternative is tried), `answer` (ends the exchange). "
+            "Hooks behind the head's are written with their phase, as `name.request_body`."
+        ),
     ] = None
     origin: Annotated[Sent | bool | None, Meta(description="What the endpoint would get; `true` = anything, `false` = nothing.")] = None
-    answer: Annotated[OwnAnswer | None, Meta(description="gw's own answer.")] = None
+    answer: Annotated[SentAnswer | None, Meta(description="What the client gets.")] = None
 
 
 class Turn(Struct, forbid_unknown_fields=True, frozen=True):
     """A further request of a case: limits and policies remember those before it."""
 
     request: Annotated[CaseRequest | None, Meta(description="Unset means the same as before.")] = None
+    origin_answer: Annotated[OriginAnswer | None, Meta(description="What the endpoint answers if it is asked. Unset means the same as before.")] = None
     after: Annotated[Duration, SPAN, Meta(description="How far the clocks go on before it.")] = Duration(0)
     repeat: Annotated[int, Meta(ge=1, le=100_000, description="How many times it is made; what is expected must hold every time.")] = 1
     expect: Annotated[Expected, Meta(description="What must hold.")] = field(default_factory=Expected)
@@ -78,6 +92,7 @@ class Case(Struct, forbid_unknown_fields=True, frozen=True):
 
     name: Annotated[str, Meta(min_length=1, description="What it shows.")]
     request: Annotated[CaseRequest, Meta(description="The request.")] = field(default_factory=CaseRequest)
+    origin_answer: Annotated[OriginAnswer | None, Meta(description="What the endpoint answers if it is asked. Unset means that nobody knows.")] = None
     clock: Annotated[str | None, Meta(description="Date and time at its beginning, with a zone: `2026-01-01T12:00:00Z`. Unset means the file's.")] = None
     repeat: Annotated[int, Meta(ge=1, le=100_000, description="How many times it is made; what is expected must hold every time.")] = 1
     expect: Annotated[Expected, Meta(description="What must hold.")] = field(default_factory=Expected)
@@ -86,7 +101,7 @@ class Case(Struct, forbid_unknown_fields=True, frozen=True):
     @property
     def turns(self) -> list[tuple[str, Turn]]:
         """Every turn with its pointer below the case's own, the first one included."""
-        return [("", Turn(self.request, Duration(0), self.repeat, self.expect)), *((f".then[{index}]", turn) for index, turn in enumerate(self.then))]
+        return [("", Turn(self.request, self.origin_answer, Duration(0), self.repeat, self.expect)), *((f".then[{index}]", turn) for index, turn in enumerate(self.then))]
 
 
 class GivenSource(Struct, forbid_unknown_fields=True, frozen=True):

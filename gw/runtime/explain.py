@@ -31,6 +31,14 @@ class Loser(Struct, frozen=True):
     why: str
 
 
+class Reply(Struct, frozen=True):
+    """What an endpoint is said to answer: a final status, fields in order, and the body."""
+
+    status: int = 200
+    headers: list[tuple[str, str]] = []
+    body: bytes = b""
+
+
 class Verdict(Struct, frozen=True):
     """What one policy made of the request. `verdict` is pass, answer, or next: the next alternative was tried."""
 
@@ -39,6 +47,7 @@ class Verdict(Struct, frozen=True):
     told: str  # what it saw, in a few words
     reason: str  # why it refused, from the closed list
     us: int  # time it took
+    phase: str = "request"  # the hook: request, request_body, origin_request, response, response_body
     pointer: str = ""  # where its config stands; empty for what gw adds by itself
 
 
@@ -55,13 +64,14 @@ class Decision(Struct, frozen=True):
     params: list[str]
     steps: list[str]  # policies in the order they would run
     reason: str = ""
-    status: int = 0  # of gw's own answer; 0: the endpoint answers
+    status: int = 0  # that the client gets; 0: the endpoint answers, and what is not known
     detail: str = ""
     verdicts: list[Verdict] = []
     identity: dict[str, str] = {}
     endpoint: int = -1  # index in the service, -1: nothing is forwarded, or nowhere to
     forwarded: bytes = b""  # the head as it would go to the endpoint
-    answer: bytes = b""  # gw's own answer
+    forwarded_body: bytes | None = None  # what would follow; None when the request's body is not known
+    answer: bytes = b""  # what the client gets, head and body: gw's own answer, or the endpoint's where that is known
 
 
 class Engine:
@@ -141,40 +151,57 @@ class Engine:
         return failed
 
     async def ask(
-        self, method: str, url: str, headers: list[tuple[str, str]] | None = None, client: str = "127.0.0.1", wall: float | None = None, now: float | None = None
+        self,
+        method: str,
+        url: str,
+        headers: list[tuple[str, str]] | None = None,
+        client: str = "127.0.0.1",
+        wall: float | None = None,
+        now: float | None = None,
+        *,
+        body: bytes | None = None,
+        reply: Reply | None = None,
     ) -> Decision:
         """`url` is absolute, or a path that goes with a Host among `headers`; `wall` and `now` are seconds of the wall clock and of the monotonic one.
 
-        Raises ValueError for what is no head at all.
+        `body` is None when only the head is told, `reply` when it is not known what the endpoint answers. Raises ValueError for what is no message at all, and when a
+        policy looks at a body that the head announces and nobody told.
         """
         considered: list[tuple[int, str]] = []
         self._wall, self._now = time.time() if wall is None else wall, time.monotonic() if now is None else now
         now_us = round(self._now * 1_000_000)
-        asked = Inquiry(self._lane, _head(method, url, headers or []), client, url.startswith("https://"), now_us, int(self._wall))
-        found = asked.route(lambda route, text: considered.append((route, text)))
-        verdicts = await _steps(asked)
-        endpoint = asked.endpoint()
-        forwarded, answer = asked.forwarded(), asked.answer()
-        route = found["route"]
-        return Decision(
-            method=method,
-            host=found["host"],
-            path=found["path"],
-            client=found["client"],
-            route=max(route, -1),
-            won=next((text for index, text in reversed(considered) if index == route), ""),
-            losers=[Loser(index, text) for index, text in considered if index != route],
-            params=found["params"],
-            steps=[step.name for step in self.snapshot.plans[route]["steps"]] if route >= 0 else [],
-            reason=asked.reason(),
-            status=int(answer[9:12]) if answer else 0,
-            detail=found["detail"],
-            verdicts=verdicts,
-            identity={key: value for key, value in asked.identity().items() if isinstance(value, str) and value},
-            endpoint=endpoint if forwarded else -1,
-            forwarded=forwarded,
-            answer=answer,
-        )
+        head, sent = _request(method, url, headers or [], body)
+        given = _answer(reply, method) if reply else None
+        asked = Inquiry(self._lane, head, client, url.startswith("https://"), now_us, int(self._wall), sent, given)
+        try:
+            found = asked.route(lambda route, text: considered.append((route, text)))
+            verdicts = await _steps(asked)
+            endpoint = asked.endpoint()
+            answer = asked.answer()
+            forwarded = b"" if asked.reason() else asked.forwarded()
+            route = found["route"]
+            return Decision(
+                method=method,
+                host=found["host"],
+                path=found["path"],
+                client=found["client"],
+                route=max(route, -1),
+                won=next((text for index, text in reversed(considered) if index == route), ""),
+                losers=[Loser(index, text) for index, text in considered if index != route],
+                params=found["params"],
+                steps=[step.name for step in self.snapshot.plans[route]["steps"]] if route >= 0 else [],
+                reason=asked.reason(),
+                status=int(answer[9:12]) if answer else 0,
+                detail=found["detail"],
+                verdicts=verdicts,
+                identity={key: value for key, value in asked.identity().items() if isinstance(value, str) and value},
+                endpoint=endpoint if forwarded else -1,
+                forwarded=forwarded,
+                forwarded_body=asked.forwarded_body() if forwarded else None,
+                answer=answer,
+            )
+        finally:
+            asked.close()
 
 
 async def _steps(asked: Inquiry) -> list[Verdict]:
@@ -188,7 +215,7 @@ async def _steps(asked: Inquiry) -> list[Verdict]:
             found = {**found, **asked.woken(), "us": found["us"] + round((time.monotonic() - began) * 1_000_000)}
         if found["policy"] == ANY:
             continue
-        verdicts.append(Verdict(found["policy"], found["verdict"], found["told"], found["reason"], found["us"], found["pointer"]))
+        verdicts.append(Verdict(found["policy"], found["verdict"], found["told"], found["reason"], found["us"], found["phase"], found["pointer"]))
     return verdicts
 
 
@@ -209,11 +236,34 @@ def decide(snapshot: Snapshot, segment: Segment, method: str, url: str, headers:
         engine.close()
 
 
-def _head(method: str, url: str, headers: list[tuple[str, str]]) -> bytes:
+def _request(method: str, url: str, headers: list[tuple[str, str]], body: bytes | None) -> tuple[bytes, bytes | None]:
+    """Its head, and the body in the framing that the head announces."""
     parts = urlsplit(url)
     host = [] if any(name.lower() == "host" for name, _ in headers) else [("Host", parts.netloc or "localhost")]
     target = url[len(f"{parts.scheme}://{parts.netloc}") :].partition("#")[0] or "/" if parts.scheme else url
-    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in [*host, *headers])]
+    length, framed = _framed(headers, body) if body is not None else ([], None)
+    return _head(f"{method} {target} HTTP/1.1", [*host, *headers, *(length if body else [])]), framed
+
+
+def _answer(reply: Reply, method: str) -> bytes:
+    """Head and body, in one piece."""
+    bodiless = method == "HEAD" or reply.status in (204, 304)
+    length, framed = ([], b"") if bodiless else _framed(reply.headers, reply.body)
+    return _head(f"HTTP/1.1 {reply.status} ", [*reply.headers, *length]) + framed
+
+
+def _framed(headers: list[tuple[str, str]], body: bytes) -> tuple[list[tuple[str, str]], bytes]:
+    """The field that announces a body where none does, and the body as the fields announce it. Raises ValueError when they announce another one."""
+    named = {name.lower(): value.strip() for name, value in headers}
+    if "transfer-encoding" in named:
+        return [], b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+    if "content-length" in named and named["content-length"] != str(len(body)):
+        raise ValueError(f"Content-Length is {named['content-length']}, and the body has {len(body)} bytes")
+    return [] if "content-length" in named else [("Content-Length", str(len(body)))], body
+
+
+def _head(first: str, fields: list[tuple[str, str]]) -> bytes:
+    lines = [first, *(f"{name}: {value}" for name, value in fields)]
     if any("\r" in line or "\n" in line for line in lines):
         raise ValueError("a header or the URL holds a line break")
     return "\r\n".join([*lines, "", ""]).encode("utf-8")

@@ -18,15 +18,16 @@ from gw.config import Config
 from gw.config.model import Endpoint
 from gw.config.node import join
 from gw.errors import REASON_INDEX, Problem
-from gw.runtime.cases import Case, CaseFile, CaseRequest, Expected, OwnAnswer, Sent
+from gw.runtime.cases import Case, CaseFile, Expected, OriginAnswer, Sent, SentAnswer
 from gw.runtime.compile import route_name
-from gw.runtime.explain import Decision, Engine
+from gw.runtime.explain import Decision, Engine, Reply
 from gw.store import Source
 
 Compile = Callable[[], tuple[Snapshot, Segment]]
 Pattern = str | bool | list[str]
 
 START = 1_000_000.0  # seconds of the monotonic clock at which a case begins; any would do
+LOOKING = {"request", "request_body", "origin_request", "response_body"}  # phases of a policy that cases can meet
 REFUSING = {"authentication", "authorisation", "limit", "protection"}  # kinds of policies that are there to refuse
 
 
@@ -87,12 +88,12 @@ class Coverage(Struct):
         return 100.0 * self.met / self.wanted if self.wanted else 100.0
 
     def learn(self, snapshot: Snapshot) -> None:
-        """Take up the routes of a snapshot, and the policies that look at requests."""
+        """Take up the routes of a snapshot, and the policies that look at requests or at bodies."""
         kinds = snapshot.settings["kinds"]
         for index in range(len(snapshot.plans)):
             self.routes.setdefault(index, 0)
         for step in [step for each in (*snapshot.plans, *snapshot.consumers) for step in each["steps"]]:
-            if step.pointer and "request" in step.phases():
+            if step.pointer and LOOKING.intersection(step.phases()):
                 self.policies.setdefault(step.pointer, Met(step.name, kinds.get(step.name) in REFUSING))
 
     def add(self, other: Coverage) -> None:
@@ -143,6 +144,8 @@ def _expected_flaws(expect: Expected, pointer: str) -> Iterator[Problem]:
     patterns = [(f"{pointer}.{where}.headers", name, value) for where, name, value in _patterns(expect)]
     if expect.answer and expect.answer.body is not None:
         patterns.append((f"{pointer}.answer", "body", expect.answer.body))
+    if isinstance(expect.origin, Sent) and expect.origin.body is not None:
+        patterns.append((f"{pointer}.origin", "body", expect.origin.body))
     for place, name, value in patterns:
         if isinstance(value, str) and value.startswith("~"):
             try:
@@ -193,12 +196,15 @@ class Trial:
     async def _turns(self, engine: Engine, case: Case, pointer: str) -> Outcome:
         outcome = Outcome(case.name, pointer)
         engine.give(self._chosen)
-        wall, passed, request = datetime.fromisoformat(case.clock or self.file.clock).timestamp(), 0.0, case.request
+        wall, passed = datetime.fromisoformat(case.clock or self.file.clock).timestamp(), 0.0
+        request, reply = case.request, None
         for below, turn in case.turns:
             request, passed = turn.request or request, passed + turn.after
+            reply = _reply(turn.origin_answer) or reply
             for count in range(1, turn.repeat + 1):
                 try:
-                    decision = await engine.ask(request.method, request.url, _listed(request), request.client, wall + passed, START + passed)
+                    sent = None if request.body is None else request.body.encode()
+                    decision = await engine.ask(request.method, request.url, _listed(request.headers), request.client, wall + passed, START + passed, body=sent, reply=reply)
                 except ValueError as error:
                     outcome.differences.append(Difference(f"{pointer}{below}.request", "a request that can be sent", str(error)))
                     return outcome
@@ -229,8 +235,12 @@ def decided(decision: Decision) -> str:
     return f"$.routes[{decision.route}]" if decision.route >= 0 else ""
 
 
-def _listed(request: CaseRequest) -> list[tuple[str, str]]:
-    return [(name, value) for name, values in request.headers.items() for value in ([values] if isinstance(values, str) else values)]
+def _reply(answer: OriginAnswer | None) -> Reply | None:
+    return Reply(answer.status, _listed(answer.headers), answer.body.encode()) if answer else None
+
+
+def _listed(headers: dict[str, str | list[str]]) -> list[tuple[str, str]]:
+    return [(name, value) for name, values in headers.items() for value in ([values] if isinstance(values, str) else values)]
 
 
 def _differences(config: Config, expect: Expected, pointer: str, decision: Decision) -> Iterator[Difference]:
@@ -242,10 +252,10 @@ def _differences(config: Config, expect: Expected, pointer: str, decision: Decis
         found = decision.identity.get(name, "")
         if wanted is not None and wanted != found:
             yield Difference(f"{pointer}.identity.{name}", _shown(wanted), _shown(found))
-    ran = [{each.policy: each.verdict} for each in decision.verdicts if each.pointer]
+    ran = [{each.policy if each.phase == "request" else f"{each.policy}.{each.phase}": each.verdict} for each in decision.verdicts if each.pointer]
     if expect.policies is not None and expect.policies != ran:
         yield Difference(f"{pointer}.policies", _listing(expect.policies), _listing(ran))
-    yield from _origin_differences(expect.origin, f"{pointer}.origin", decision.forwarded)
+    yield from _origin_differences(expect.origin, f"{pointer}.origin", decision)
     if expect.answer is not None:
         yield from _answer_differences(expect.answer, f"{pointer}.answer", decision.answer)
 
@@ -278,7 +288,8 @@ def _listing(ran: list[dict[str, Any]]) -> str:
     return ", ".join(f"{name}: {verdict}" for each in ran for name, verdict in each.items()) or "none"
 
 
-def _origin_differences(expect: Sent | bool | None, pointer: str, head: bytes) -> Iterator[Difference]:
+def _origin_differences(expect: Sent | bool | None, pointer: str, decision: Decision) -> Iterator[Difference]:
+    head = decision.forwarded
     if expect is None:
         return
     if not head or expect is False:
@@ -291,11 +302,19 @@ def _origin_differences(expect: Sent | bool | None, pointer: str, head: bytes) -
         if expect.path is not None and expect.path != path:
             yield Difference(f"{pointer}.path", _shown(expect.path), _shown(path))
         yield from _field_differences(expect.headers, f"{pointer}.headers", fields)
+        if expect.body is not None:
+            yield from _body_differences(expect.body, f"{pointer}.body", decision.forwarded_body)
 
 
-def _answer_differences(expect: OwnAnswer, pointer: str, answer: bytes) -> Iterator[Difference]:
+def _body_differences(expect: str, pointer: str, body: bytes | None) -> Iterator[Difference]:
+    text = (body or b"").decode(errors="replace")
+    if body is None or not _matches(expect, text):
+        yield Difference(pointer, _shown(expect), "a body that the case does not tell" if body is None else _shown(text))
+
+
+def _answer_differences(expect: SentAnswer, pointer: str, answer: bytes) -> Iterator[Difference]:
     if not answer:
-        yield Difference(pointer, "an answer of gw's own", "the request is forwarded")
+        yield Difference(pointer, "an answer", "the request is forwarded, and the case does not say what the endpoint answers")
         return
     _, fields, body = _parts(answer)
     yield from _field_differences(expect.headers, f"{pointer}.headers", fields)

@@ -119,6 +119,7 @@ HOLDS = [
     ("{url: /users, headers: {X-Key: bob}}", "{consumer: '', identity: {method: key, subject: bob}, policies: [key: next, key: pass, headers: pass]}"),
     ("{url: '/users/7?x=1', headers: {X-Key: bob}}", "{origin: {path: '/7?x=1', headers: {x-a: b, X-Subject: '~b.b', Cookie: false, Host: true}}}"),
     ("{url: /users, headers: {X-Key: bob, Accept: [a, b]}}", "{origin: {headers: {Accept: [a, b]}}}"),
+    ("{url: /users, headers: {X-Key: bob}, body: some}", "{origin: {body: '~s.me', headers: {Content-Length: '4'}}}"),
     ("{url: /users}", "{status: 401, reason: no-credential, origin: false, service: '', answer: {headers: {WWW-Authenticate: Key}, members: {status: 401}}}"),
     ("{url: /users, headers: {X-Key: eve}}", "{reason: invalid-credential, policies: [key: next, key: answer]}"),
     ("{url: /users, headers: {X-Key: fault}}", "{status: 500, reason: hook-failed}"),
@@ -156,8 +157,11 @@ FAILS = [
     ("{url: /users, headers: {X-Key: bob}}", "{origin: {headers: {X-A: false}}}", "expect.origin.headers.X-A", "absent", '"b"'),
     ("{url: /users, headers: {X-Key: bob}}", "{origin: {headers: {X-B: true}}}", "expect.origin.headers.X-B", "present", "absent"),
     ("{url: /users, headers: {X-Key: bob}}", "{origin: {headers: {X-A: [b, b]}}}", "expect.origin.headers.X-A", '["b","b"]', '"b"'),
-    ("{url: /users, headers: {X-Key: bob}}", "{answer: {body: ''}}", "expect.answer", "an answer of gw's own", "the request is forwarded"),
+    ("{url: /users, headers: {X-Key: bob}}", "{answer: {body: ''}}", "expect.answer", "an answer", "the request is forwarded, and the case does not say what the endpoint answers"),
     ("{url: /few}", "{answer: {body: here}}", "expect.answer.body", '"here"', '"here\\n"'),
+    ("{url: /users, headers: {X-Key: bob}, body: some}", "{origin: {body: other}}", "expect.origin.body", '"other"', '"some"'),
+    ("{url: /users, headers: {X-Key: bob}}", "{origin: {body: other}}", "expect.origin.body", '"other"', "a body that the case does not tell"),
+    ("{url: /users, headers: {X-Key: bob, Content-Length: '3'}, body: some}", "{}", "request", "a request that can be sent", "Content-Length is 3, and the body has 4 bytes"),
     ("{url: /few}", "{answer: {members: {a: 1}}}", "expect.answer.members", "a JSON object", '"here\\n": JSON is malformed: invalid character (byte 0)'),
     ("{url: /users}", "{answer: {members: {status: 403}}}", "expect.answer.members.status", "403", "401"),
     ("{url: /users}", "{answer: {members: {extra: 1}}}", "expect.answer.members.extra", "1", "no such member"),
@@ -399,3 +403,16 @@ cases:
     said = gw("test")
     assert said.code == 0, said
     assert not (folder / "gw.db").exists()
+
+
+def test_what_the_endpoint_answers_is_what_the_client_gets(folder: Path, gw: Gw) -> None:
+    request = "{url: /users, headers: {X-Key: bob}}"
+    answers = "    origin_answer: {status: 404, headers: {X-A: [a, b], Connection: close}, body: none}\n"
+    then = "    then: [{expect: {status: 404}}, {origin_answer: {}, expect: {status: 200, answer: {body: '', headers: {Content-Length: '0'}}}}]\n"
+    cases(folder, of(request, "{status: 404, reason: '', endpoint: '127.0.0.1:9001', answer: {body: none, headers: {X-A: [a, b]}}}", answers + then))
+    assert gw("test").code == 0
+    cases(folder, of("{url: /users}", "{status: 401}", answers))
+    assert gw("test").code == 0
+    cases(folder, of(request, "{status: 200}", answers))
+    said = gw("test")
+    assert (said.code, "expected  200" in said.out, "got       404" in said.out) == (1, True, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -13,7 +14,10 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
+from gw._fast.shm import Segment
+from gw.config import load
 from gw.errors import ConfigError
+from gw.runtime import Engine, compile_snapshot
 from tests.unit.fast.rig import Answer, Client, Make, Origin, behind
 from tests.unit.policy.asking import compiled
 
@@ -262,6 +266,20 @@ def test_a_body_in_chunks_is_compared_too_and_one_that_is_too_long_is_not_read(r
         assert chunked(made.port, [*fields, f"Content-Digest: sha-256=:{text}:"], "Transfer-Encoding: chunked") == status
     fields = SIGNER.fields({**WHOLE, '"@method"': "POST", '"content-digest"': f"sha-256=:{hashed(b'bodies')}:"})
     assert ask(made.port, *fields, f"Content-Digest: sha-256=:{hashed(b'bodies')}:", method="POST", body=b"bodies").status == 413
+
+
+def test_explain_compares_the_body_too(rig: Make, origin: Origin, tmp_path: Path) -> None:
+    rig(guarded(origin))
+    segment = Segment(1, 64, 64, 1024)
+    engine = Engine(compile_snapshot(load(tmp_path / "gw.yaml").config, 1, segment, tmp_path), segment)
+    try:
+        for text, reason, verdicts in ((GOOD_DIGEST, "", ["pass", "pass"]), (WRONG_DIGEST, "invalid-credential", ["pass", "answer"])):
+            signed = SIGNER.fields({**WHOLE, '"@method"': "POST", '"content-digest"': f"sha-256=:{text}:"})
+            fields = [each.split(": ", 1) for each in (*signed, f"Content-Digest: sha-256=:{text}:", "Host: h.example")]
+            found = asyncio.run(engine.ask("POST", "/a", [(name, value) for name, value in fields], wall=NOW, body=b"body"))
+            assert (found.reason, [each.verdict for each in found.verdicts if each.policy == "hmac"]) == (reason, verdicts)
+    finally:
+        engine.close()
 
 
 def test_without_digest_bodies_pass_as_they_come(rig: Make, origin: Origin) -> None:

@@ -25,6 +25,10 @@ http {{
         default_type text/plain;
         location / {{ return 200 "{small}"; }}
         location = /team0/service-0/subject {{ return 200 $http_x_subject; }}
+        location /changing {{
+            add_header X-Request-Id $request_id;
+            return 200 "{small}";
+        }}
         location /headers {{
             add_header Cache-Control "private, max-age=60";
             add_header ETag '"5f2b-18c7d1a2"';

@@ -82,6 +82,7 @@ FULL = Setup(routes=1000, log=True, limit=LIMIT_RATE, jwt="HS256", metrics=True)
 
 WORKLOADS = [
     Workload("plain", "GET, 64 keep-alive connections, 200 B", mark=0.80, group="policies"),
+    Workload("changing", "the same, each answer's head is another", load=Load(path="/changing", body=SMALL), over=(("plain", 0.0),), group="policies"),
     Workload("limit", "rate limit per client address, never reached", Setup(limit=LIMIT_RATE), mark=0.82, over=(("plain", 0.30),), peers=RIVALS, group="policies"),
     Workload("plain_key", "the requests of api_key, no policy", load=KEYED, peers=ALONE, group="policies"),
     Workload("api_key", "one of 100,000 API keys, all in use", Setup(keys=KEYS), KEYED, over=(("plain", 0.40), ("plain_key", 0.0)), peers=ALONE, group="policies"),

@@ -37,7 +37,8 @@ FAST = [
     # wire
     {"llhttp", "uv"},
     {"h1", "stream"},
-    {"greet", "probe"},
+    {"greet", "recall"},
+    {"probe"},
     # data plane
     {"plane"},
     {"fields", "forward", "pool"},

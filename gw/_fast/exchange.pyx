@@ -34,6 +34,7 @@ from gw._fast.plane cimport (
 )
 from gw._fast.pool cimport POOL_FULL, POOL_NO_ADDRESS, pool_handshake, pool_open, pool_take
 from gw._fast.pump cimport body_cut, body_goes_on, body_refused, origin_drained, pump_up, up_moved
+from gw._fast.recall cimport Recall, recall_keep, recall_take
 from gw._fast.relay cimport (
     RELAY_BROKEN, RELAY_CUT, RELAY_DONE, RELAY_MORE, keep_answer, next_piece, relay_up,
     rewind_up,
@@ -487,10 +488,23 @@ cdef void _origin_readable(Exchange* x) noexcept nogil:
     _answer_more(x, base, have + <uint32_t>n)
 
 
+cdef inline int _read_answer(Exchange* x, char* base, uint32_t end) noexcept nogil:
+    cdef Recall* recall = &(<Pool*>x.origin.owner).recall
+    cdef uint32_t most = x.lane.reactor.slab.cap - 1
+    cdef bint fresh = not x.answer_parser.primed
+    cdef int code
+    if fresh and recall_take(recall, &x.answer_parser, base, end, most, &x.answer):
+        return H1_DONE
+    code = response_feed(&x.answer_parser, base, end, most, &x.answer)
+    if fresh and code == H1_DONE:
+        recall_keep(recall, &x.lane.reactor.slab, &x.answer_parser, end, &x.answer)
+    return code
+
+
 cdef void _answer_more(Exchange* x, char* base, uint32_t end) noexcept nogil:
     cdef int code
     while True:
-        code = response_feed(&x.answer_parser, base, end, x.lane.reactor.slab.cap - 1, &x.answer)
+        code = _read_answer(x, base, end)
         if code == H1_MORE:
             if not keep_answer(x, base, end):
                 refuse(x, R_OVERLOADED if x.answer_buf == NULL else R_ORIGIN_HEAD_TOO_LARGE)

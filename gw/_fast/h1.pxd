@@ -47,6 +47,8 @@ cdef enum:                      # Message.flags
 cdef struct HeadParser:
     Parser engine               # must stay first: callbacks get its address
     Head* head                  # where fields go; owner: whoever owns the HeadParser
+    const char* end             # requests: of what was read
+    const char* passed          # requests: end of a value that the engine is not shown; NULL but while it pauses for that
     uint32_t fed                # bytes of head.base the engine has seen
     uint32_t line_end           # requests: bytes up to the end of the target, 0 until it was seen
     uint32_t max_fields

@@ -5,14 +5,20 @@ from gw._fast.headers cimport (
     H_UPGRADE, H_DATE, MAX_FIELDS, TOKEN, Field, head_classify, same_name, same_token,
 )
 from gw._fast.llhttp cimport (
-    HPE_OK, HPE_PAUSED, HPE_USER, HTTP_REQUEST, HTTP_RESPONSE, Settings, parser_any_version, parser_execute, parser_init, parser_major, parser_minor,
+    HPE_OK, HPE_PAUSED, HPE_USER, HTTP_REQUEST, HTTP_RESPONSE, Settings, parser_any_version, parser_execute, parser_go_on, parser_init, parser_major, parser_minor,
     parser_status, parser_stopped_at,
 )
+from gw._fast.octets cimport controls, text_end
 
 cdef enum:
     METHOD_MAX = 128            # bytes; longer tokens are refused
     NAME_MAX = 65535            # bytes; what Field.name_len can hold
     LEADING_LINES = 16          # bytes of CRLF tolerated before a request (RFC 9112 section 2.2)
+    LONG = 44                   # bytes of a value from which on it is cheaper to pass over it than to show it to the engine
+
+
+cdef inline bint _ows(char c) noexcept nogil:
+    return c == c" " or c == c"\t"
 
 
 # Callbacks of the engine. It reports a span in pieces when the head arrives in pieces: adjacent ones are joined.
@@ -52,10 +58,45 @@ cdef int _on_field(Parser* engine, const char* at, size_t n) noexcept nogil:
     return 0
 
 
+cdef inline bint _frames(const char* name, uint32_t n) noexcept nogil:
+    """Its value may mean something to the engine."""
+    cdef char first = name[0] | 32
+    return (n == 7 and first == c"u") or (n == 10 and first == c"c") or (n == 14 and first == c"c") or (n == 16 and first == c"p") or (n == 17 and first == c"t")
+
+
+cdef int _on_request_field(Parser* engine, const char* at, size_t n) noexcept nogil:
+    """The engine takes five instructions for each byte of a value. A long one, such as a token or cookies, is read by us: the engine sees an empty one in its place."""
+    cdef HeadParser* parser = <HeadParser*>engine
+    cdef const char* p = at + n
+    cdef const char* last
+    cdef Field* field
+    cdef int code
+    if parser.end - p < LONG + 4:
+        return _on_field(engine, at, n)
+    code = _on_field(engine, at, n)
+    if code:
+        return code
+    field = &parser.head.fields[parser.head.n_fields - 1]
+    if p[0] != c":" or controls(p + LONG - 16) or _frames(parser.head.base + field.name, field.name_len):
+        return 0
+    p += 1
+    while p < parser.end and _ows(p[0]):
+        p += 1
+    last = text_end(p, parser.end)
+    if last - p < LONG or parser.end - last < 2 or last[0] != c"\r" or last[1] != c"\n":
+        return 0
+    field.value = <uint32_t>(p - parser.head.base)
+    field.value_len = <uint32_t>(last - p)
+    parser.passed = last
+    return HPE_PAUSED
+
+
 cdef int _on_value(Parser* engine, const char* at, size_t n) noexcept nogil:
     cdef Head* head = (<HeadParser*>engine).head
     cdef Field* field = &head.fields[head.n_fields - 1]
     cdef uint32_t off = <uint32_t>(at - head.base)
+    if n == 0 and field.value:
+        return 0                    # it was passed over, or came in pieces of which this is none
     if field.value == 0:
         field.value = off
     field.value_len = off + <uint32_t>n - field.value
@@ -67,6 +108,7 @@ cdef int _on_complete(Parser* engine) noexcept nogil:
 
 
 cdef Settings _settings
+cdef Settings _request_settings
 cdef Parser _request_engine     # a parser that has just read "GET ", to start from: the method is read by us, any token is one
 cdef Parser _connect_engine     # the same behind "CONNECT ", whose target has a form of its own
 cdef Parser _response_engine
@@ -79,13 +121,15 @@ cdef void _prepare() noexcept nogil:
     _settings.on_header_field = _on_field
     _settings.on_header_value = _on_value
     _settings.on_headers_complete = _on_complete
+    memcpy(&_request_settings, &_settings, sizeof(_settings))
+    _request_settings.on_header_field = _on_request_field
     memset(&_request_engine, 0, sizeof(_request_engine))
     memset(&_response_engine, 0, sizeof(_response_engine))
     # Any HTTP/x.y is let through here and judged by us: 1.2 is read as 1.1 (RFC 9110 section 2.5), another major version is 505.
-    parser_init(&_request_engine, HTTP_REQUEST, &_settings)
+    parser_init(&_request_engine, HTTP_REQUEST, &_request_settings)
     parser_any_version(&_request_engine)
     parser_execute(&_request_engine, b"GET ", 4)
-    parser_init(&_connect_engine, HTTP_REQUEST, &_settings)
+    parser_init(&_connect_engine, HTTP_REQUEST, &_request_settings)
     parser_any_version(&_connect_engine)
     parser_execute(&_connect_engine, b"CONNECT ", 8)
     parser_init(&_response_engine, HTTP_RESPONSE, &_settings)
@@ -168,7 +212,11 @@ cdef int request_feed(HeadParser* parser, const char* base, uint32_t start, uint
             return _star(parser, base, start, end, max_head, out)
         if parser.target.len == 1 and parser.fed == parser.target.off + 1 and base[parser.target.off] == c"*" and base[parser.fed] != c" ":
             return _fail(out, FAULT_TARGET)
+        parser.end = base + end
+        parser.passed = NULL
         code = parser_execute(&parser.engine, base + parser.fed, end - parser.fed)
+        while parser.passed != NULL:
+            code = _pass_over(parser)
     else:
         code = HPE_OK
     if parser.target.off + parser.target.len - start > max_line and parser.target.len:
@@ -186,6 +234,13 @@ cdef int request_feed(HeadParser* parser, const char* base, uint32_t start, uint
     if parser.full:
         return _fail(out, FAULT_FIELD_COUNT)
     return _fail(out, FAULT_SYNTAX)
+
+
+cdef int _pass_over(HeadParser* parser) noexcept nogil:
+    cdef const char* at = parser.passed
+    parser.passed = NULL
+    parser_go_on(&parser.engine)
+    return parser_execute(&parser.engine, at, parser.end - at)
 
 
 cdef int _star(HeadParser* parser, const char* base, uint32_t start, uint32_t end, uint32_t max_head, Message* out) noexcept nogil:
@@ -209,10 +264,6 @@ cdef bint _digits(const char* text, uint32_t n, uint64_t* out) noexcept nogil:
         value = value * 10 + <uint64_t>(text[i] - c"0")
     out[0] = value
     return True
-
-
-cdef inline bint _ows(char c) noexcept nogil:
-    return c == c" " or c == c"\t"
 
 
 cdef void _trim(const Head* head, Field* field) noexcept nogil:

@@ -34,6 +34,7 @@ cdef enum:
 
 cdef void parser_init(Parser* parser, int kind, const Settings* settings) noexcept nogil
 cdef int parser_execute(Parser* parser, const char* data, size_t n) noexcept nogil
+cdef void parser_go_on(Parser* parser) noexcept nogil                # after a callback that answered HPE_PAUSED
 cdef const char* parser_stopped_at(const Parser* parser) noexcept nogil
 cdef int parser_status(const Parser* parser) noexcept nogil
 cdef int parser_major(const Parser* parser) noexcept nogil

@@ -1,4 +1,4 @@
-"""Text eight bytes at a time, without reading past its end, and numbers two digits at a time."""
+"""Text eight or sixteen bytes at a time, without reading past its end, and numbers two digits at a time."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -12,6 +12,42 @@ cdef extern from *:
         "707172737475767778798081828384858687888990919293949596979899";
     """
     const char* PAIRS "gw_pairs"        # the digits of 0 to 99
+
+
+cdef extern from *:
+    """
+    #if defined(__SSE2__)
+    #include <emmintrin.h>
+
+    static inline int gw_controls(const char* p) {
+        __m128i text = _mm_loadu_si128((const __m128i*)p);
+        __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(text, _mm_set1_epi8(31)), text);
+        __m128i odd = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(text, _mm_set1_epi8(9)), low), _mm_cmpeq_epi8(text, _mm_set1_epi8(127)));
+        return _mm_movemask_epi8(odd);
+    }
+    #else
+    static inline int gw_controls(const char* p) {
+        int found = 0;
+        for (int i = 0; i < 16; i++) {
+            unsigned char c = (unsigned char)p[i];
+            found |= ((c < 32 && c != 9) || c == 127) << i;
+        }
+        return found;
+    }
+    #endif
+    """
+    int controls "gw_controls"(const char* p) noexcept nogil     # a bit for each of 16 bytes that no field value may hold (RFC 9110 section 5.5)
+
+
+cdef inline const char* text_end(const char* p, const char* end) noexcept nogil:
+    """The first byte that no field value may hold; `end` when there is none, or it stands in the last 15."""
+    cdef int found
+    while end - p >= 16:
+        found = controls(p)
+        if found:
+            return p + trailing_zeros(<unsigned long long>found)
+        p += 16
+    return end
 
 
 cdef inline uint64_t word_at(const char* p, size_t left) noexcept nogil:

@@ -3,6 +3,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from gw._fast.h1 cimport Body, HeadParser, Message
+from gw._fast.recall cimport Recall
 from gw._fast.headers cimport Head, Span
 from gw._fast.logbuf cimport LogBuf
 from gw._fast.pick cimport Picker
@@ -237,6 +238,7 @@ cdef struct Pool:               # connections to one endpoint; owned by the lane
     uint8_t proxy_out           # PROXY protocol version sent on new connections, 0 none
     EndpointState* state        # shared segment
     EndpointShare* share        # this worker's part of it
+    Recall recall               # of this endpoint's answers
     Reactor* reactor
     Pool* next                  # list of the lane
     char key[320]               # address text as configured, for logs; escaped for JSON

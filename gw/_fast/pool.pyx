@@ -4,6 +4,7 @@ from libc.stdlib cimport calloc, free
 from posix.unistd cimport close
 
 from gw._fast.plane cimport O_BUSY, O_CONNECT, O_HANDSHAKE, O_IDLE, sockaddr, socklen_t
+from gw._fast.recall cimport recall_free
 from gw._fast.shm cimport endpoint_connected
 from gw._fast.stream cimport (
     CONN_ORIGIN, CONNECTING, PEER_EOF, RECV_AGAIN, REUSED, TLS_READ_WRITES, conn_abort, conn_close, conn_new, conn_opened, conn_read_on, conn_recv, conn_secure,
@@ -44,6 +45,7 @@ cdef Pool* pool_new(Reactor* reactor) noexcept nogil:
 
 cdef void pool_free(Pool* pool) noexcept nogil:
     pool_clear(pool)
+    recall_free(&pool.recall, &pool.reactor.slab)
     free(pool)
 
 

@@ -34,6 +34,12 @@ def request(pieces: list[bytes], *, max_head: int = 32768, max_line: int = 8192,
 def response(pieces: list[bytes], *, max_head: int = 32768, max_fields: int = 100, to_head: bool = False) -> _Facts | str | None:
     """The same for an answer, framed (RFC 9112 section 6.3) as the answer to a HEAD or to another method."""
 
+def responses(heads: list[bytes], *, max_head: int = 32768, max_fields: int = 100) -> list[tuple[_Facts | str | None, bool]]:
+    """The heads in turn, each in one piece, as answers of one endpoint; with each whether it was one that came before."""
+
+def field_text(text: bytes) -> int:
+    """Bytes up to the first that no field value may hold, or all; it is not found in the last 15."""
+
 def chunked(pieces: list[bytes]) -> tuple[bytes, bytes, int] | str | None:
     """Payload, trailer section without the empty line, and bytes taken; a fault; or None when more is needed."""
 

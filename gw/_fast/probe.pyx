@@ -10,6 +10,8 @@ from gw._fast.h1 cimport (
     response_framing,
 )
 from gw._fast.headers cimport FIELD_DROP, FIELD_SPELLED, Field, Head, head_classify, head_find, head_parse_trailers
+from gw._fast.octets cimport text_end
+from gw._fast.recall cimport Recall, recall_free, recall_keep, recall_take
 from gw._fast.slab cimport Buf, Slab as SlabState, buf_give, buf_take, slab_clear, slab_init
 from gw._fast.wheel cimport NEVER, TICK_MS as WHEEL_TICK_MS, Timer, Wheel as WheelState, timer_clear, timer_init, timer_off, timer_set, wheel_advance, wheel_init
 
@@ -101,6 +103,40 @@ def response(list pieces, *, uint32_t max_head=32768, uint32_t max_fields=100, b
     if code == H1_DONE:
         response_framing(&reading.message, to_head, False)
     return reading.outcome(code)
+
+
+def responses(list heads, *, uint32_t max_head=32768, uint32_t max_fields=100):
+    """The heads in turn, each in one piece, as answers of one endpoint; with each whether it was one that came before."""
+    cdef SlabState slab
+    cdef Recall recall
+    cdef _Reading reading
+    cdef list found = []
+    cdef uint32_t end
+    cdef bint again
+    cdef int code
+    slab_init(&slab, 4096, 0)
+    memset(&recall, 0, sizeof(recall))
+    for head in heads:
+        end = <uint32_t>len(head)
+        reading = _Reading.__new__(_Reading, end, max_fields)
+        memcpy(reading.base, PyBytes_AS_STRING(head), end)
+        again = recall_take(&recall, &reading.parser, reading.base, end, max_head, &reading.message)
+        code = H1_DONE if again else response_feed(&reading.parser, reading.base, end, max_head, &reading.message)
+        if code == H1_DONE and not again:
+            recall_keep(&recall, &slab, &reading.parser, end, &reading.message)
+        if code == H1_DONE:
+            response_framing(&reading.message, False, False)
+        found.append((reading.outcome(code), again))
+    recall_free(&recall, &slab)
+    if slab.held[0]:
+        raise RuntimeError(f"{slab.held[0]} bytes are still written down")
+    return found
+
+
+def field_text(bytes text not None) -> int:
+    """Bytes up to the first that no field value may hold, or all; it is not found in the last 15."""
+    cdef const char* start = text
+    return text_end(start, start + len(text)) - start
 
 
 def chunked(list pieces):

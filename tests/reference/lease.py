@@ -22,6 +22,7 @@ class Lease:
         self.until = 0
         self.units = 0  # that may be spent until then
         self.ended = 0  # that only the supervisor may take
+        self.over = False  # there is no lease: one was asked for when the last had ended
         self.low = 0  # ask when fewer are left
         self.asked = False
         self.final = ""
@@ -41,14 +42,14 @@ class Lease:
         if good and self.asked:
             return "wait", False, left, 0
         if not good:
-            self.until, self.ended, self.units, self.low, self.final = up(now + ASK), self.ended + self.units, 0, 0, ""
+            self.until, self.ended, self.units, self.low, self.final, self.over = up(now + ASK), self.ended + self.units, 0, 0, "", True
         self.asked = True
         return "wait", True, left, 0
 
     def grant(self, units: int, low: int, until: int) -> int:
         """Units that were not spent before."""
         rest = self.close()
-        self.until, self.units, self.low, self.asked, self.final = down(until), units, low, False, ""
+        self.until, self.units, self.low, self.asked, self.final, self.over = down(until), units, low, False, "", False
         return rest
 
     def refuse(self, want: int, final: str, until: int, retry: int, now: int) -> int:
@@ -57,13 +58,13 @@ class Lease:
             self.asked, self.low = False, 0
             return 0
         rest = self.close()
-        self.until, self.final = up(until), final
+        self.until, self.final, self.over = up(until), final, False
         self.later = max(0, retry - (self.until - now)) // 1_000_000 * 1_000_000
         return rest
 
     def give_back(self, cost: int, now: int) -> bool:
         """Whether they are there again."""
-        if now >= self.until or self.final or self.ended:
+        if now >= self.until or self.final or self.over:
             return False
         self.units += cost
         return True

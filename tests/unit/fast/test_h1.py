@@ -339,3 +339,59 @@ def test_a_host_is_one_by_the_grammar(written: str) -> None:
         assert set(found) <= set(b"[]0123456789abcdef:.")
         return
     assert found == expected
+
+
+long_values = st.builds(
+    lambda parts, size: "".join(parts) * size,
+    st.lists(st.one_of(text("abc =;,./\xe9\xff", 20), st.sampled_from(["\t", " ", "\x7f", "\x00", "\x1f", "\n", "\r", "\r\n ", "\r\n\t", "\r\nX: y"])), min_size=1, max_size=6),
+    st.integers(1, 12),
+)
+long_names = st.sampled_from(["Authorization", "Cookie", "X", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "Proxy-Connection", "User-Agent", "Expect", "Host", "TE"])
+
+
+@given(st.lists(st.tuples(long_names, space, long_values, space), min_size=1, max_size=4), st.binary(max_size=20), cuts)
+@example([("Authorization", " ", "Bearer " + "a" * 300, " ")], b"", [60])
+@example([("Connection", "", "a" * 60 + ", close", "")], b"", [])
+@example([("Cookie", " ", "a" * 44 + "\r\n folded", "")], b"", [])
+@example([("Cookie", " ", "a" * 43, "")], b"", [])
+def test_long_values_are_read_as_the_engine_reads_them(given_fields: list[tuple[str, str, str, str]], behind: bytes, places: list[int]) -> None:
+    """Byte by byte the engine is shown everything; in one piece it is not shown long values."""
+    data = f"GET / HTTP/1.1\r\nHost: h\r\n{lines(given_fields)}\r\n".encode("latin-1") + behind
+    expected = probe.request(bytewise(data), max_head=MAX, max_line=MAX)
+    assert probe.request([data], max_head=MAX, max_line=MAX) == expected
+    assert probe.request(split(data, places), max_head=MAX, max_line=MAX) == expected
+
+
+@given(st.binary(max_size=80))
+@example(bytes(range(32, 127)) + b"\t" + bytes(range(128, 256)) + bytes(16))
+def test_the_end_of_a_value_is_its_first_control_character(data: bytes) -> None:
+    first = next((at for at, byte in enumerate(data) if (byte < 32 and byte != 9) or byte == 127), len(data))
+    assert probe.field_text(data) == (first if first < len(data) - len(data) % 16 else len(data))
+
+
+@given(st.lists(answers(), min_size=1, max_size=6), st.lists(st.integers(0, 5), min_size=1, max_size=40))
+def test_a_head_that_comes_again_is_read_as_the_first_time(heads: list[bytes], order: list[int]) -> None:
+    turns = [heads[each % len(heads)] for each in order]
+    found = probe.responses(turns, max_head=MAX)
+    assert [outcome for outcome, _ in found] == [probe.response([head], max_head=MAX) for head in turns]
+
+
+def test_what_repeats_is_read_once_and_what_does_not_is_kept_seldom() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: %d\r\n\r\n"
+    assert [again for _, again in probe.responses([head % 1] * 5)] == [False, True, True, True, True]
+    assert [again for _, again in probe.responses([head % 1 + b"body", head % 1 + b"ydob", head % 1 + b"b"])] == [False, True, False]  # of one size, whatever follows
+    assert not any(again for _, again in probe.responses([b"HTTP/1.1 103 Early Hints\r\n\r\n"] * 3))
+    assert not any(again for _, again in probe.responses([head % 1 + b"a" * 900 + b"\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"a" * 1024 + b"\r\n\r\n"] * 2)[1::2])
+    assert not any(again for _, again in probe.responses([b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 25 + b"\r\n"] * 2))
+    found = [again for _, again in probe.responses([head % (10 + each // 2) for each in range(180)])]
+    assert found[1:16:2] == [True] * 8  # each came twice
+    unique = [head % (1000 + each) for each in range(100)]
+    assert sum(again for _, again in probe.responses([each for head in unique for each in (head, head)])) == 100  # a hit ends a row of misses
+    lost = [head % (1000 + each) for each in range(40)] + [head % 9000] * 40
+    assert [again for _, again in probe.responses(lost)][-8:] == [True] * 8  # after a row of misses it takes a while
+
+
+@pytest.mark.parametrize("limits", [{"max_head": 40}, {"max_fields": 1}])
+def test_what_was_kept_is_held_to_the_limits_of_who_asks(limits: dict[str, int]) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: y\r\n\r\n"
+    assert isinstance(probe.responses([head, head], **limits)[1][0], str)

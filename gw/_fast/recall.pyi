@@ -1,0 +1,1 @@
+"""Heads of answers that an endpoint has given before. C-level only."""

@@ -27,7 +27,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # The same inside gw/_fast: kernels, wire, data plane.
 FAST = [
     # kernels
-    {"octets"},
+    {"octets", "pages"},
     {"library", "headers", "slab", "wheel", "hist", "hash", "logbuf", "claims", "openssl", "out", "cidr", "words"},
     {"regex", "path", "shm", "x509"},
     {"cell"},

@@ -8,12 +8,11 @@ from gw._fast.openssl cimport (
     EVP_DigestFinal_ex, EVP_DigestInit_ex2, EVP_DigestUpdate, EVP_MD, EVP_MD_CTX_free, EVP_MD_CTX_new, EVP_MD_fetch,
 )
 
+from gw._fast.pages cimport table_room
+
 cdef enum:
     DIGEST = 32                 # bytes
     KEYS_MAX = 1 << 30
-
-cdef extern from "stdlib.h":
-    void* aligned_alloc(size_t alignment, size_t size) noexcept nogil
 
 cdef struct Record:             # as gw.store packs it
     unsigned char digest[32]
@@ -64,7 +63,7 @@ cdef ApiKeyTable* _new(size_t n, size_t text_len) except NULL:
         raise MemoryError
     table.refs = 1
     table.n_slots = <uint32_t>(2 * n + 1)
-    table.keys = <ApiKey*>aligned_alloc(sizeof(ApiKey), table.n_slots * sizeof(ApiKey))
+    table.keys = <ApiKey*>table_room(table.n_slots * sizeof(ApiKey))
     table.text = <char*>malloc(text_len + 1)
     if table.keys == NULL or table.text == NULL:
         api_keys_release(table)

@@ -266,7 +266,7 @@ cdef StepCall* step_due(Exchange* x) noexcept nogil:
         return &steps.on_request[i]
     if x.identity.consumer != NULL:
         i -= steps.n_request
-        steps = &x.identity.consumer.steps
+        steps = x.identity.consumer.steps
         if i < steps.n_request:
             return &steps.on_request[i]
     return NULL

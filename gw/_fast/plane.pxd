@@ -153,13 +153,14 @@ cdef struct Steps:              # arrays owned by the snapshot
     StepCall* on_done
 
 
-cdef struct Consumer:           # a known caller; owned by the snapshot
+cdef struct Consumer:           # a known caller; owned by the snapshot. One cache line: there may be many, and each request may be another's
     const char* name
-    uint32_t name_len
-    uint32_t index
     const char* groups          # comma-separated
+    Steps* steps                # its own policies: they run behind the plan's. The snapshot's empty ones for a consumer without
+    uint32_t name_len
     uint32_t groups_len
-    Steps steps                 # its own policies: they run behind the plan's
+    uint32_t index
+    char pad[28]
 
 
 cdef struct Identity:           # who calls, as an authentication step found; text lives until the exchange ends

@@ -35,7 +35,7 @@ cdef void record(Exchange* x) noexcept nogil:
         stats.by_reason[x.reason - 1] += 1
         stats.client_closed += x.reason == R_CLIENT_CLOSED
     if x.identity.consumer != NULL:
-        _done(x, &x.identity.consumer.steps)
+        _done(x, x.identity.consumer.steps)
     _done(x, &plan.steps)
     if lane.log != NULL and x.snapshot.log:
         _write_line(x, now)

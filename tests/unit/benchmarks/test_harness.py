@@ -188,16 +188,26 @@ def test_children_belong_to_the_tree() -> None:
     assert pids[0] == shell.pid and len(pids) == 2
 
 
-@pytest.mark.parametrize(("apart", "loaded", "code"), [(10_000.0, 9_000.0, 0), (10_299.0, 9_000.0, 0), (10_301.0, 9_000.0, 1), (9_000.0, 9_000.0, 0), (10_000.0, 12_001.0, 1)])
-def test_gate_allows_three_per_cent(apart: float, loaded: float, code: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("apart", "changing", "loaded", "code"),
+    [
+        (10_000.0, 20_000.0, 9_000.0, 0),
+        (10_299.0, 20_599.0, 9_000.0, 0),
+        (10_301.0, 20_000.0, 9_000.0, 1),
+        (9_000.0, 20_601.0, 9_000.0, 1),
+        (9_000.0, 20_000.0, 9_000.0, 0),
+        (10_000.0, 20_000.0, 12_001.0, 1),
+    ],
+)
+def test_gate_allows_three_per_cent(apart: float, changing: float, loaded: float, code: int, tmp_path: Path) -> None:
     golden = tmp_path / "golden.json"
-    instructions.keep({"gw": instructions.Count(10_000.0, 9_000.0)}, golden)
-    assert instructions.gate(instructions.Count(apart, loaded), golden) == code
+    instructions.keep({"gw": instructions.Count(10_000.0, 20_000.0, 9_000.0)}, golden)
+    assert instructions.gate(instructions.Count(apart, changing, loaded), golden) == code
 
 
 def test_gate_does_not_judge_another_toolchain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     golden = tmp_path / "golden.json"
-    instructions.keep({"gw": instructions.Count(10_000.0, 9_000.0)}, golden)
+    instructions.keep({"gw": instructions.Count(10_000.0, 20_000.0, 9_000.0)}, golden)
     monkeypatch.setattr(instructions, "toolchain", lambda: {"cc": "99"})
-    assert instructions.gate(instructions.Count(11_000.0, 9_000.0), golden) == 0
+    assert instructions.gate(instructions.Count(11_000.0, 20_000.0, 9_000.0), golden) == 0
     assert "not judged" in capsys.readouterr().out

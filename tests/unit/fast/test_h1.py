@@ -343,10 +343,12 @@ def test_a_host_is_one_by_the_grammar(written: str) -> None:
 
 long_values = st.builds(
     lambda parts, size: "".join(parts) * size,
-    st.lists(st.one_of(text("abc =;,./\xe9\xff", 20), st.sampled_from(["\t", " ", "\x7f", "\x00", "\x1f", "\n", "\r", "\r\n ", "\r\n\t", "\r\nX: y"])), min_size=1, max_size=6),
+    st.lists(st.one_of(text("abc =;,./\xe9\xff", 20), st.sampled_from(["\t", " ", "\x7f", "\0", "\x1f", "\n", "\r", "\r\n ", "\r\n\t", "\r\nX: y"])), min_size=1, max_size=6),
     st.integers(1, 12),
 )
-long_names = st.sampled_from(["Authorization", "Cookie", "X", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "Proxy-Connection", "User-Agent", "Expect", "Host", "TE"])
+long_names = st.sampled_from(
+    ["Authorization", "Cookie", "X", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "Proxy-Connection", "User-Agent", "Expect", "Host", "TE"]
+)
 
 
 @given(st.lists(st.tuples(long_names, space, long_values, space), min_size=1, max_size=4), st.binary(max_size=20), cuts)
@@ -381,7 +383,8 @@ def test_what_repeats_is_read_once_and_what_does_not_is_kept_seldom() -> None:
     assert [again for _, again in probe.responses([head % 1] * 5)] == [False, True, True, True, True]
     assert [again for _, again in probe.responses([head % 1 + b"body", head % 1 + b"ydob", head % 1 + b"b"])] == [False, True, False]  # of one size, whatever follows
     assert not any(again for _, again in probe.responses([b"HTTP/1.1 103 Early Hints\r\n\r\n"] * 3))
-    assert not any(again for _, again in probe.responses([head % 1 + b"a" * 900 + b"\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"a" * 1024 + b"\r\n\r\n"] * 2)[1::2])
+    long = b"HTTP/1.1 200 OK\r\nX: " + b"a" * 1024 + b"\r\n\r\n"
+    assert not any(again for _, again in probe.responses([long] * 3))
     assert not any(again for _, again in probe.responses([b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 25 + b"\r\n"] * 2))
     found = [again for _, again in probe.responses([head % (10 + each // 2) for each in range(180)])]
     assert found[1:16:2] == [True] * 8  # each came twice

@@ -1,0 +1,1 @@
+"""Memory of large tables; for compiled callers only."""

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from gw.store.database import connect, told
-from gw.store.ledger import Ask, Grant, Meter, Rest
+from gw.store.ledger import Ask, Calendar, Grant, Meter, Rest
 from gw.store.period import bucket_us, calendar_bounds
 
 if TYPE_CHECKING:
@@ -37,6 +38,14 @@ INDEX = "CREATE INDEX IF NOT EXISTS usage_ends ON usage (ends)"
 def window_of(meter: Meter) -> str:
     """What a meter counts by time, as it stands in the store: the limit is no part of it, so that one that is raised goes on counting."""
     return f"{meter.calendar} {meter.zone}" if meter.calendar else f"rolling {meter.us // MICRO}s" if meter.us % MICRO == 0 else f"rolling {meter.us}us"
+
+
+def meter_of(name: str, window: str, *, shared: bool) -> Meter:
+    """The quota that `window_of` gives this window for, but for its limit."""
+    kind, _, rest = window.partition(" ")
+    if kind == "rolling":
+        return Meter(name, 0, us=int(rest[:-2]) if rest.endswith("us") else int(rest[:-1]) * MICRO, shared=shared)
+    return Meter(name, 0, calendar=msgspec.convert(kind, Calendar), zone=rest, shared=shared)
 
 
 class Counted(Protocol):
@@ -169,6 +178,7 @@ class Line(Struct, frozen=True):
     used: int  # granted: what leases still hold is among it
     limit: int
     resets: float  # when all of it has come back
+    store: Literal["file", "redis"] = "file"  # where it is counted
 
 
 class Usage:

@@ -32,7 +32,7 @@ def counted(folder: Path) -> Path:
     ledger = UsageLedger(folder / "gw.db")
     asks = [("api", "alice", 40, 100), ("api", "bob", 100, 100), ("all by ip", "127.0.0.1", 4, 5)]
     asyncio.run(ledger.take([Ask(Meter(quota, most, calendar="day"), key, units) for quota, key, units, most in asks], 1.0))
-    ledger.end()
+    asyncio.run(ledger.close())
     return folder
 
 

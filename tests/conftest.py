@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.redis_server import RedisServer
+from tests.redis_server import BINARIES, RedisServer
 
 ROOT = Path(__file__).parent.parent
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # child processes run this checkout too
@@ -58,12 +58,19 @@ def nothing_is_left() -> Iterator[None]:
     assert not children() - processes, "the test left child processes"
 
 
+@pytest.fixture(params=BINARIES)
+def redis_binary(request: pytest.FixtureRequest) -> str:
+    """What tests of shared limits run with: with each of them."""
+    binary: str = request.param
+    return binary
+
+
 @pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis that runs, and ends with the test."""
+def redis_server(tmp_path: Path, redis_binary: str) -> Iterator[RedisServer]:
+    """A Redis, or a Valkey, that runs and ends with the test."""
     folder = tmp_path / "redis"
     folder.mkdir()
-    server = RedisServer(folder)
+    server = RedisServer(redis_binary, folder)
     server.start()
     yield server
     server.kill()

@@ -1,4 +1,4 @@
-"""A real Redis on a free port, with nothing on disk."""
+"""A real Redis or Valkey on a free port, with nothing on disk."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ import pytest
 from tests.certs import Cert
 
 START = 10.0  # seconds
+BINARIES = ["redis-server", "valkey-server"]
 
 
 class RedisServer:
-    """A redis-server that a test starts, kills, pauses; it comes back on the same port, with nothing in it."""
+    """A server that a test starts, kills, pauses; it comes back on the same port, with nothing in it."""
 
-    def __init__(self, folder: Path, *options: str, tls: Cert | None = None, ca: Cert | None = None) -> None:
-        self.binary = shutil.which("redis-server") or pytest.skip("redis-server is not installed")
+    def __init__(self, binary: str, folder: Path, *options: str, tls: Cert | None = None, ca: Cert | None = None) -> None:
+        """`binary` is one of BINARIES."""
+        self.binary = shutil.which(binary) or pytest.skip(f"{binary} is not installed")
         self.folder = folder
         self.socket = folder / "redis.sock"
         with socket.socket() as sock:
@@ -65,8 +67,8 @@ class RedisServer:
         os.kill(self.process.pid, signal.SIGCONT)
 
     def cli(self, *command: str) -> str:
-        """What redis-cli prints."""
-        return subprocess.run(["redis-cli", "-s", str(self.socket), *command], check=True, capture_output=True, text=True).stdout.strip()
+        """What its own client prints."""
+        return subprocess.run([self.binary.removesuffix("server") + "cli", "-s", str(self.socket), *command], check=True, capture_output=True, text=True).stdout.strip()
 
     def _listening(self) -> bool:
         with socket.socket() as sock:

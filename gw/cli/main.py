@@ -200,10 +200,10 @@ def usage(
     config: ConfigOption = None,
     as_json: Json = False,
 ) -> None:
-    """Show what was used of quotas, whether gw runs or not."""
+    """Show what was used of quotas, in the store's file and in its Redis, whether gw runs or not."""
     from gw.cli.usage import usage as show
 
-    show(quota, key, as_json, config)
+    raise typer.Exit(show(quota, key, as_json, config))
 
 
 @keys.command("create")

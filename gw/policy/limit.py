@@ -73,6 +73,11 @@ def whom(by: str | list[str], pointer: str) -> list[str]:
     return parts
 
 
+def may_be_secret(by: str | list[str]) -> bool:
+    """Whether what is counted by is something that a client sends as it likes, such as a token."""
+    return any(part.startswith(("header:", "cookie:", "query:")) for part in ([by] if isinstance(by, str) else by))
+
+
 def fills_in(rate: int, us: int, burst: int) -> int:
     """Seconds, rounded up, in which an empty bucket is full again: the `w` that clients are told."""
     return max(1, -(-(us * burst // rate) // 1_000_000))

@@ -11,7 +11,7 @@ from gw._fast.lease_step import LeaseStep
 from gw.config.model import Consumer
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Kind, Tools
-from gw.policy.limit import Away, By, DryRun, Full, Leased, Missing, Name, caller_if_counted, leased, place, placed, settings
+from gw.policy.limit import Away, By, DryRun, Full, Leased, Missing, Name, caller_if_counted, leased, may_be_secret, place, placed, settings
 from gw.store import Meter
 
 KIND: Kind = "limit"
@@ -69,9 +69,10 @@ def build(config: Config, tools: Tools) -> LeaseStep:
 
 def _window(config: Config, units: int, name: str) -> Leased:
     seconds = SECONDS[config.per]
+    hidden = may_be_secret(config.by)
     if config.window == "rolling":
-        return leased(Meter(name, units, us=seconds * 1_000_000, shared=config.shared), config.name or "default", seconds)
-    return leased(Meter(name, units, calendar=config.per, zone=config.zone, shared=config.shared), config.name or "default", 0 if config.per == "month" else seconds)
+        return leased(Meter(name, units, us=seconds * 1_000_000, shared=config.shared, hidden=hidden), config.name or "default", seconds)
+    return leased(Meter(name, units, calendar=config.per, zone=config.zone, shared=config.shared, hidden=hidden), config.name or "default", 0 if config.per == "month" else seconds)
 
 
 def _tier(consumer: Consumer, groups: list[str]) -> int:

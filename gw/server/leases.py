@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from heapq import heappop, heappush
 from typing import Any
 
@@ -20,7 +21,7 @@ from gw.store.source import Log
 
 QUOTA_LEASE = 10.0  # seconds that a grant of a quota may be spent
 RATE_LEASE = 1.0  # of a rate
-TURN = 256  # asks that one call of the ledger answers: the loop stands still meanwhile
+TURN = 256  # asks that one call of the ledger answers: others wait meanwhile
 FIRST = 8  # units of a key's first grant, at most
 FIRST_PART = 100  # and at most this part of the limit
 MOST = 65536  # units of any grant
@@ -31,6 +32,7 @@ REFUSAL = 30.0  # seconds after which a key that is refused is asked for again: 
 SHORT = 1.0  # seconds that a key is refused whose units are fewer than a request costs
 TOLD = 60.0  # seconds beyond a lease that what is left is told
 CLOSE = 0.1  # seconds between two looks for leases that have ended; cells keep theirs for a second
+OPENING = 2.0  # seconds that the start waits for a ledger
 RESTS_MAX = 10_000  # that wait for a ledger that is away; more count as spent
 
 
@@ -93,7 +95,9 @@ class Lender:
         self._leases: dict[bytes, Lease] = {}
         self._due: list[tuple[float, bytes]] = []
         self._rests: list[tuple[Ledger, Rest]] = []
-        self._working = self._minding = self._waited = False
+        self._working = self._minding = self._returning = self._waited = False
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._retry = 0.0
         self.figures = Figures()
 
@@ -114,7 +118,9 @@ class Lender:
 
     async def begin(self) -> None:
         """See whether the ledger can be asked: what it takes to open it should not be a request's wait."""
-        await self._take([], QUOTA_LEASE)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(OPENING):
+                await self._take(self._ledger, [], QUOTA_LEASE)
 
     def asked(self, message: Asked) -> None:
         """A worker needs units for a key."""
@@ -125,10 +131,12 @@ class Lender:
             self._wanted[message.place] = message
         if not self._working:
             self._working = True
+            self._idle.clear()
             self._start(self._work())
 
     async def end(self) -> None:
-        """Give everything back; no worker may live."""
+        """Give everything back; no worker may live. Waits for what is being asked for: that is counted already, and goes back too."""
+        await self._idle.wait()
         for place in list(self._leases):
             self._close(place)
         await self._return()
@@ -151,6 +159,7 @@ class Lender:
                 await self._return()
         finally:
             self._working = False
+            self._idle.set()
         if self._leases and not self._minding:
             self._minding = True
             self._start(self._mind())
@@ -159,10 +168,11 @@ class Lender:
         began = self._clock()
         self._waited |= any(self._held(asked, began) < asked.want for asked in batch)
         asks = [Ask(asked.meter, asked.key, self._size(asked, lease, began)) for asked in batch]
-        grants = await self._take(asks, lease)
+        ledger = self._ledger  # a reload may put another in its place meanwhile
+        grants = await self._take(ledger, asks, lease)
         for index, (asked, ask) in enumerate(zip(batch, asks, strict=True)):
             if grants is not None:
-                self._write(asked, self._ledger, grants[index], began)
+                self._write(asked, ledger, grants[index], began)
             elif asked.away == "closed":
                 self._refuse(asked, Grant(0, 0, RETRY), RETRY, began, away=True)
             elif asked.away == "open":
@@ -170,12 +180,12 @@ class Lender:
             else:
                 self._write(asked, self._local, self._local.take_now([ask], lease)[0], began)
 
-    async def _take(self, asks: list[Ask], lease: float) -> list[Grant] | None:
+    async def _take(self, ledger: Ledger | None, asks: list[Ask], lease: float) -> list[Grant] | None:
         """None while the ledger is away; said once."""
-        if self._ledger is None or self._clock() < self._retry:
+        if ledger is None or self._clock() < self._retry:
             return None
         try:
-            grants = await self._ledger.take(asks, lease)
+            grants = await ledger.take(asks, lease)
         except GatewayError as error:
             self._failed(error)
             return None
@@ -271,10 +281,16 @@ class Lender:
                 self._failed(error)
                 self._rests += [each for each in rests if each[0] is ledger]
 
-    async def _mind(self) -> None:
-        """Close leases at their end, as long as there are any."""
+    async def _return_aside(self) -> None:
         try:
-            while self._leases or self._rests:
+            await self._return()
+        finally:
+            self._returning = False
+
+    async def _mind(self) -> None:
+        """Close leases at their end, as long as there are any; on time, also while a ledger is slow to take what is left of others."""
+        try:
+            while self._leases or self._rests or self._returning:
                 await asyncio.sleep(CLOSE)
                 now = self._clock()
                 while self._due and self._due[0][0] <= now:
@@ -282,8 +298,9 @@ class Lender:
                     if place in self._leases and self._leases[place].until == until:
                         self._close(place)
                 self.figures.leases = len(self._leases)
-                if self._rests and now >= self._retry:
-                    await self._return()
+                if self._rests and not self._returning and now >= self._retry:
+                    self._returning = True
+                    self._start(self._return_aside())
         finally:
             self._minding = False
 

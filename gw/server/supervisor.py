@@ -1,7 +1,7 @@
 """The parent process: owns the sockets, the shared segment and the revision in force; starts workers and tells them what to do.
 
 Life: load and bind and compile (any problem ends it here, before anything serves) -> resolve names -> fork -> serve until a signal ->
-drain -> exit. One thread, asyncio's own loop. The loop stops for every fork: see workers.py.
+drain -> exit. One thread, asyncio's own loop, and one that waits for the disk (gw/store/clerk.py). The loop stops for every fork: see workers.py.
 """
 
 from __future__ import annotations
@@ -497,11 +497,11 @@ class Supervisor:
     def _end(self) -> None:
         self._control.stop()
         self.discovery.stop()
+        self.loop.run_until_complete(self._give_leases_back())  # while what asks for some can still come to its end
         for task in self._tasks:
             task.cancel()
         if tasks := {*self._tasks, *self.sources.stop()}:
             self.loop.run_until_complete(asyncio.wait(tasks, timeout=KILL_GRACE))
-        self.loop.run_until_complete(self._give_leases_back())
         if self.current.config.process.pid_file:
             pidfile.remove(Path(self.current.config.process.pid_file))
         self.sockets.close_all(unlink=self._replaced_by is None)

@@ -19,6 +19,7 @@ class Meter(Struct, frozen=True):
     calendar: Calendar | None = None
     zone: str = "UTC"  # whose midnight ends a calendar period; an IANA name
     shared: bool = False  # counted where all nodes look, not in the store's file
+    hidden: bool = False  # its keys may be secret, and are not told to whom they need not be; no part of what is counted
 
 
 class Ask(Struct, frozen=True):

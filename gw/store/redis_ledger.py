@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
 import random
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 from redis.asyncio import Redis as Client
-from redis.asyncio import SSLConnection
-from redis.asyncio.connection import Connection, ConnectionPool, UnixDomainSocketConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoScriptError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import NoScriptError, RedisError
 
 from gw.config.model import Redis
-from gw.config.redis_address import RedisAddress, parse_redis
+from gw.config.redis_address import parse_redis
 from gw.errors import GatewayError
 from gw.store.ledger import Ask, Grant, Rest
 from gw.store.period import bucket_us, calendar_bounds
+from gw.store.redis_client import hash_of, pool, words
 from gw.store.redis_scripts import BACK_QUOTA, BACK_RATE, TAKE_CALENDAR, TAKE_RATE, TAKE_ROLLING, Script
+from gw.store.usage import window_of
 
 LIVES = 20  # a grant of a rolling quota lives at most a 20th of its window, which it counts longer too
 PAUSE_MIN = 0.1  # seconds after a failure in which nothing is asked; doubles
 PAUSE_MAX = 2.0  # seconds
 SPREAD = (0.5, 1.0)  # part of a pause, so that nodes do not return all at once
 ROUNDS = 3  # of asking again because the period is another than we thought; a second one that is late has met midnight twice
-WORDS_MAX = 200  # characters of what a Redis says
 MICRO = 1_000_000
 Answer = TypeVar("Answer")
 AHEAD = 10**16  # microseconds; a grant of a rate is known by its instant, and how far ahead of that it was paid for
@@ -63,7 +54,7 @@ class RedisLedger:
         self._where = str(address)
         self._prefix = settings.prefix
         self._timeout = float(settings.timeout)
-        self._client = Client.from_pool(_pool(settings, address, base))
+        self._client = Client.from_pool(pool(settings, address, base))
         self._clock = clock
         self._ahead = 0.0  # seconds that Redis's clock is ahead of ours, as far as known
         self._failures = 0
@@ -104,9 +95,9 @@ class RedisLedger:
         if meter.burst:
             return _Call(TAKE_RATE, self._key(ask), (ask.units, meter.units, meter.us, meter.burst, lease))
         if meter.calendar is None:
-            return _Call(TAKE_ROLLING, self._key(ask), (ask.units, meter.units, meter.us, bucket_us(meter), max(1, min(lease, meter.us // LIVES))))
+            return _Call(TAKE_ROLLING, self._key(ask), (ask.units, meter.units, meter.us, bucket_us(meter), max(1, min(lease, meter.us // LIVES)), _names(ask)))
         begin, end = calendar_bounds(meter.calendar, meter.zone, self._clock() + self._ahead)
-        return _Call(TAKE_CALENDAR, f"{self._key(ask)}:{begin}", (ask.units, meter.units, begin * MICRO, end * MICRO, lease))
+        return _Call(TAKE_CALENDAR, f"{self._key(ask)}:{begin}", (ask.units, meter.units, begin * MICRO, end * MICRO, lease, _names(ask)))
 
     def _giving(self, rest: Rest) -> _Call:
         meter = rest.meter
@@ -117,10 +108,8 @@ class RedisLedger:
         return _Call(BACK_QUOTA, f"{self._key(rest)}:{rest.period}", (rest.units, "used"))
 
     def _key(self, counted: Ask | Rest) -> str:
-        """Hashed: what is counted by may be long, or secret. The limit of a quota is no part of it: when it changes, what was used stays used."""
         meter = counted.meter
-        named = msgspec.msgpack.encode((meter if meter.burst else replace(meter, units=0), counted.key))
-        return f"{self._prefix}:{'rate' if meter.burst else 'quota'}:{hashlib.sha256(named).hexdigest()[:32]}"
+        return f"{self._prefix}:{'rate' if meter.burst else 'quota'}:{hash_of(meter, counted.key)}"
 
     # How it is asked
 
@@ -170,58 +159,16 @@ class RedisLedger:
 
     def _failed(self, error: Exception) -> GatewayError:
         self._failures += 1
-        self._reason = _words(error, self._timeout)
+        self._reason = words(error, self._timeout)
         self._resumes = time.monotonic() + min(PAUSE_MAX, PAUSE_MIN * 2.0 ** min(self._failures - 1, 10)) * random.uniform(*SPREAD)
         return GatewayError(f"store {self._where}: {self._reason}")
+
+
+def _names(ask: Ask) -> str:
+    """What `gw usage` calls it by. Others may read what a Redis keeps: it is not told what may be secret."""
+    return f"{ask.meter.name}\n{window_of(ask.meter)}\n{'' if ask.meter.hidden else ask.key}"
 
 
 def _grant(call: _Call, answer: Sequence[int]) -> Grant:
     units, left, life, now, period = answer
     return Grant(units, left, life / MICRO, now * AHEAD + period if call.script is TAKE_RATE else period)
-
-
-def _pool(settings: Redis, address: RedisAddress, base: Path) -> ConnectionPool:
-    """Connections that are tried once, and no longer than the time-out: who waits for units has no time for more."""
-    options: dict[str, Any] = {
-        "username": address.user or None,
-        "password": settings.password or address.password or None,
-        "db": settings.database or address.database or 0,
-        "protocol": 2,
-        "retry": Retry(NoBackoff(), 0),
-        "socket_timeout": float(settings.timeout),
-        "socket_connect_timeout": float(settings.timeout),
-    }
-    if address.at.kind == "unix":
-        return ConnectionPool(UnixDomainSocketConnection, path=address.at.path, **options)
-    options |= {"host": address.at.host, "port": address.at.port}
-    return ConnectionPool(SSLConnection, **options, **_tls(settings, base)) if address.at.tls else ConnectionPool(Connection, **options)
-
-
-def _tls(settings: Redis, base: Path) -> dict[str, Any]:
-    tls = settings.tls
-    own = tls.certificate if tls else None
-    return {
-        "ssl_cert_reqs": "none" if tls and not tls.verify else "required",
-        "ssl_check_hostname": not tls or tls.verify,
-        "ssl_ca_certs": str(base / tls.ca) if tls and tls.ca else None,
-        "ssl_certfile": str(base / own.cert) if own else None,
-        "ssl_keyfile": str(base / own.key) if own else None,
-        "ssl_min_version": ssl.TLSVersion.TLSv1_2,
-    }
-
-
-def _words(error: BaseException, timeout: float) -> str:
-    """Why it failed, in a few words; the cause that the system names, where there is one."""
-    if isinstance(error, TimeoutError | RedisTimeoutError):
-        return f"no answer within {timeout:g} s"
-    if isinstance(error, AuthenticationError):
-        return "user and password are not accepted"
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not valid: {cause.verify_message}"
-        if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
-            # asyncio puts the address into strerror; getaddrinfo has numbers of its own, below zero
-            return (os.strerror(cause.errno) if cause.errno > 0 else cause.strerror or "").lower()
-        cause = cause.__cause__ or cause.__context__
-    return " ".join(str(error).split())[:WORDS_MAX] or type(error).__name__

@@ -61,17 +61,28 @@ if credit > 0 then keep(paid - credit, credit) end
 return credit
 """
 
-# A calendar quota is a hash: `used` units, and `over`, when the last lease ends. Begin and end of the period come from the node, which knows
+# Who reads what was used needs names. All but the limit are in the key's hash already, so that they are written once, and when the limit is another.
+# They come as one argument: of a client that has not logged in Redis takes ten at most, and then does not say that it should.
+_NAMED = """
+local function named(limit)
+  if limit == ARGV[2] then return end
+  local quota, window, key = string.match(ARGV[6], '^(.*)\\n(.-)\\n(.-)$')
+  redis.call('HSET', KEYS[1], 'limit', ARGV[2], 'quota', quota, 'window', window, 'key', key)
+end
+"""
+
+# A calendar quota is a hash: `used` units, and `over`, when the last lease ends; beside them its names. Begin and end of the period come from the node, which knows
 # calendars; a node whose idea of the time lies outside of it is told the time and asks again.
-_TAKE_CALENDAR = f"""{_NOW}
+_TAKE_CALENDAR = f"""{_NOW}{_NAMED}
 local wanted, limit, begins, ends, lease = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 if now < begins or now >= ends then return {{-1, 0, 0, now, 0}} end
-local kept = redis.call('HMGET', KEYS[1], 'used', 'over')
+local kept = redis.call('HMGET', KEYS[1], 'used', 'over', 'limit')
 local used, over = tonumber(kept[1] or 0), tonumber(kept[2] or 0)
 local granted = math.max(0, math.min(wanted, limit - used))
 local life = math.min(lease, ends - now)
 if granted > 0 then
   redis.call('HSET', KEYS[1], 'used', whole(used + granted), 'over', whole(math.max(over, now + life)))
+  named(kept[3])
   redis.call('PEXPIRE', KEYS[1], whole(math.ceil((ends - now) / 1000) + 1))
 elseif now < over then
   life = math.min(life, over - now)  -- a lease that runs may give units back
@@ -83,15 +94,16 @@ return {{granted, math.max(0, limit - used - granted), life, now, begins / 10000
 
 # A rolling quota is a hash of slices of time: units are counted in the slice in which their lease ends, so that they were spent in it or before.
 # A slice counts as long as any instant of it lies in the window.
-_TAKE_ROLLING = f"""{_NOW}
+_TAKE_ROLLING = f"""{_NOW}{_NAMED}
 local wanted, limit, us, slice, lease = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local first = math.floor((now - us) / slice)
 local kept = redis.call('HGETALL', KEYS[1])
-local used, over, oldest = 0, 0, nil
+local used, over, oldest, known = 0, 0, nil, nil
 for index = 1, #kept, 2 do
   local units, place = tonumber(kept[index + 1]), tonumber(kept[index])
   if not place then
-    over = units
+    if kept[index] == 'over' then over = units end
+    if kept[index] == 'limit' then known = kept[index + 1] end
   elseif place < first or units == 0 then
     redis.call('HDEL', KEYS[1], kept[index])
   else
@@ -104,6 +116,7 @@ local place, life = math.floor((now + lease) / slice), lease
 if granted > 0 then
   redis.call('HINCRBY', KEYS[1], whole(place), whole(granted))
   redis.call('HSET', KEYS[1], 'over', whole(math.max(over, now + lease)))
+  named(known)
   redis.call('PEXPIRE', KEYS[1], whole(math.ceil(((place + 1) * slice + us - now) / 1000) + 1))
 else
   life = (oldest or first) * slice + slice + us - now
@@ -135,5 +148,5 @@ def _script(text: str) -> Script:
 
 
 TAKE_RATE, BACK_RATE = _script(_TAKE_RATE), _script(_BACK_RATE)  # wanted, units, us, burst, lease · back, units, us, burst, granted, ahead
-TAKE_CALENDAR, TAKE_ROLLING = _script(_TAKE_CALENDAR), _script(_TAKE_ROLLING)  # wanted, limit, begin, end, lease · wanted, limit, us, slice, lease
+TAKE_CALENDAR, TAKE_ROLLING = _script(_TAKE_CALENDAR), _script(_TAKE_ROLLING)  # wanted, limit, begin, end, lease · wanted, limit, us, slice, lease; then names
 BACK_QUOTA = _script(_BACK_QUOTA)  # back, field

@@ -10,20 +10,23 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
+import msgspec
 from msgspec import Struct
 
+from gw.store.clerk import Clerk
 from gw.store.database import connect, told
-from gw.store.ledger import Ask, Grant, Meter, Rest
+from gw.store.ledger import Ask, Calendar, Grant, Meter, Rest
 from gw.store.period import bucket_us, calendar_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MICRO = 1_000_000
-BUSY = 0.1  # seconds to wait for another process that writes: the supervisor waits with its whole loop
+BUSY = 0.5  # seconds to wait for another process that writes: requests wait for a second at most
 PRUNE = 600.0  # seconds between two times that old rows are deleted
 PRUNE_ROWS = 2000  # deleted at once
 
@@ -37,6 +40,14 @@ INDEX = "CREATE INDEX IF NOT EXISTS usage_ends ON usage (ends)"
 def window_of(meter: Meter) -> str:
     """What a meter counts by time, as it stands in the store: the limit is no part of it, so that one that is raised goes on counting."""
     return f"{meter.calendar} {meter.zone}" if meter.calendar else f"rolling {meter.us // MICRO}s" if meter.us % MICRO == 0 else f"rolling {meter.us}us"
+
+
+def meter_of(name: str, window: str, *, shared: bool) -> Meter:
+    """The quota that `window_of` gives this window for, but for its limit."""
+    kind, _, rest = window.partition(" ")
+    if kind == "rolling":
+        return Meter(name, 0, us=int(rest[:-2]) if rest.endswith("us") else int(rest[:-1]) * MICRO, shared=shared)
+    return Meter(name, 0, calendar=msgspec.convert(kind, Calendar), zone=rest, shared=shared)
 
 
 class Counted(Protocol):
@@ -169,6 +180,7 @@ class Line(Struct, frozen=True):
     used: int  # granted: what leases still hold is among it
     limit: int
     resets: float  # when all of it has come back
+    store: Literal["file", "redis"] = "file"  # where it is counted
 
 
 class Usage:
@@ -219,33 +231,26 @@ class Usage:
         return self._connection
 
 
-class UsageLedger(Usage):
-    """A Ledger on the store's file: quotas that survive a restart.
-
-    A commit is written to the file, not flushed to the disk: what was granted in the last moments before a power cut, not before a crash of gw, is forgotten.
-    """
+class UsageFile(Usage):
+    """The same, counting in it. For one thread: the one that calls first."""
 
     def __init__(self, file: Path, clock: Callable[[], float] = time.time) -> None:
         super().__init__(file, clock)
         self._pruned = 0.0
 
-    async def take(self, asks: list[Ask], lease: float) -> list[Grant]:
+    def take(self, asks: list[Ask], lease: float) -> list[Grant]:
         """See Ledger. Raises GatewayError."""
         now = self._clock()
         with self._transaction():
             self._prune(now)
             return [grant(self, ask, lease, now) for ask in asks]
 
-    async def give_back(self, rests: list[Rest]) -> None:
+    def give_back(self, rests: list[Rest]) -> None:
         """See Ledger. Raises GatewayError."""
         with self._transaction() as connection:
             for rest in rests:
                 values = (rest.units, rest.meter.name, window_of(rest.meter), rest.key, rest.period)
                 connection.execute("UPDATE usage SET units = max(0, units - ?) WHERE quota = ? AND window = ? AND key = ? AND period = ?", values)
-
-    async def close(self) -> None:
-        """See Ledger."""
-        self.end()
 
     def add(self, meter: Meter, key: str, period: int, units: int, ends: float) -> None:
         """See Rows."""
@@ -284,3 +289,31 @@ class UsageLedger(Usage):
                 "DELETE FROM usage WHERE (quota, window, key, period) IN (SELECT quota, window, key, period FROM usage WHERE ends <= ? LIMIT ?)", (now, PRUNE_ROWS)
             )
             self._pruned = now if done.rowcount < PRUNE_ROWS else self._pruned
+
+
+class UsageLedger:
+    """A Ledger on the store's file: quotas that survive a restart. A thread of its own does the work: while the disk is slow, only who asks this ledger waits.
+
+    A commit is written to the file, not flushed to the disk: what was granted in the last moments before a power cut, not before a crash of gw, is forgotten.
+    """
+
+    def __init__(self, file: Path, clock: Callable[[], float] = time.time) -> None:
+        """Opens nothing yet. `clock` gives seconds since 1970."""
+        self._rows = UsageFile(file, clock)
+        self._clerk = Clerk("usage")
+
+    def __repr__(self) -> str:
+        return f"<UsageLedger {self._rows.file}>"
+
+    async def take(self, asks: list[Ask], lease: float) -> list[Grant]:
+        """See Ledger; in the order of the calls. Raises GatewayError. Who is cancelled has been granted all the same, and cannot know what."""
+        return await self._clerk.do(partial(self._rows.take, asks, lease))
+
+    async def give_back(self, rests: list[Rest]) -> None:
+        """See Ledger. Raises GatewayError."""
+        await self._clerk.do(partial(self._rows.give_back, rests))
+
+    async def close(self) -> None:
+        """See Ledger. It may be used again."""
+        await self._clerk.do(self._rows.end)
+        self._clerk.dismiss()

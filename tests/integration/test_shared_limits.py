@@ -5,13 +5,15 @@ A request was admitted at some time between its sending and its answer, so a spa
 
 from __future__ import annotations
 
+import json
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -109,6 +111,13 @@ def start(nodes: list[Gateway], redis: RedisServer, policy: str) -> None:
         until(lambda node=node: len(node.said("serving")) == 1, 20, "every node serves")
 
 
+def shown(node: Gateway) -> list[dict[str, Any]]:
+    """By `gw usage` of its config."""
+    said = subprocess.run([*node.command, "usage", "--json", "--config", str(node.config)], check=True, capture_output=True)
+    found: list[dict[str, Any]] = json.loads(said.stdout)
+    return found
+
+
 def rate_limit(away: str) -> str:
     return f"rate-limit: {{rate: {RATE}/s, burst: {BURST}, by: route, shared: true, away: {away}}}"
 
@@ -147,7 +156,20 @@ def test_a_quota_that_nodes_share_is_never_exceeded(nodes: list[Gateway], redis_
     for node in nodes:
         node.hears(15)
         node.ends()
-    assert sum(int(redis_server.cli("hget", key, "used")) for key in redis_server.cli("--scan").split()) == crowd.admitted(0, float("inf"))
+    for node in nodes:
+        (line,) = shown(node)
+        assert (line["key"], line["store"], line["used"]) == ("limited", "redis", crowd.admitted(0, float("inf")))
+
+
+@pytest.mark.parametrize(("by", "told"), [("query:token", False), ("[host, 'query:token']", False), ("host", True)])
+def test_redis_is_not_told_what_clients_send_where_it_may_be_secret(nodes: list[Gateway], redis_server: RedisServer, by: str, told: bool) -> None:
+    start(nodes[:1], redis_server, f"quota: {{limit: 5, per: day, by: {by}, shared: true}}")
+    assert nodes[0].get("/?token=s3cret")[0] == 200
+    (kept,) = [redis_server.cli("hgetall", key) for key in redis_server.cli("--scan").split()]
+    assert "s3cret" not in kept
+    assert ("127.0.0.1" in kept) == told
+    (line,) = shown(nodes[0])
+    assert line["key"].startswith("#") != told
 
 
 @pytest.mark.slow

@@ -225,3 +225,98 @@ def test_without_cells_nothing_is_asked() -> None:
     lender = Lender(Segment(1, 1, 1, 0), lambda: None, lambda _work: None, lambda _level, _event, **_fields: None)
     lender.asked(Asked(DAY, "a", b"k" * 16, 1, "local"))
     assert repr(lender) == "<Lender None 0 leases>"
+
+
+class Slow(Books):
+    """A ledger that answers when it may."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
+        self.may = asyncio.Event()
+
+    async def take(self, asks: list[Ask], lease: float) -> list[Grant]:
+        grants = await super().take(asks, lease)
+        await self.may.wait()
+        return grants
+
+    async def give_back(self, rests: list[Rest]) -> None:
+        await self.may.wait()
+        await super().give_back(rests)
+
+
+def scene(play: Callable[[Node, Slow], Awaitable[None]]) -> None:
+    """On a loop that runs, with a ledger that is slow."""
+
+    async def main() -> None:
+        node = Node()
+        node.lender._start = lambda work: node.work.append(asyncio.ensure_future(work))
+        books = node.books = Slow(lambda: node.now)
+        node.lender.use(books)
+        await play(node, books)
+        for each in node.work:
+            each.cancel()  # type: ignore[attr-defined]
+        await asyncio.gather(*node.work, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+def test_what_is_being_asked_for_at_the_end_goes_back_too() -> None:
+    async def play(node: Node, books: Slow) -> None:
+        node.ask("a")
+        await asyncio.sleep(0.01)
+        assert node.counted("a") == FIRST
+        end = asyncio.ensure_future(node.lender.end())
+        await asyncio.sleep(0.01)
+        assert not end.done()
+        books.may.set()
+        await end
+        assert node.counted("a") == 0
+
+    scene(play)
+
+
+def test_a_grant_goes_back_to_the_ledger_it_came_from_though_another_is_in_use_by_then() -> None:
+    async def play(node: Node, books: Slow) -> None:
+        node.ask("a")
+        await asyncio.sleep(0.01)
+        other = Books(lambda: node.now)
+        node.lender.use(other)
+        books.may.set()
+        await node.lender.end()
+        assert [(rest.key, rest.units) for rest in books.rests] == [("a", FIRST)]
+        assert other.rests == []
+
+    scene(play)
+
+
+def test_leases_end_on_time_while_the_ledger_is_slow_to_take_what_is_left_of_others() -> None:
+    async def play(node: Node, books: Slow) -> None:
+        books.may.set()
+        for key in "ab":
+            node.ask(key)
+            await asyncio.sleep(0.01)
+            node.now += 5.0
+        books.may.clear()
+        node.now += 0.1
+        await asyncio.sleep(0.25)  # a look for leases that have ended
+        assert list(node.lender._leases) == [node.place("b")]
+        node.now += 5.0
+        await asyncio.sleep(0.25)
+        assert not node.lender._leases
+        assert (node.counted("a"), node.counted("b")) == (FIRST, FIRST)
+        books.may.set()
+        await asyncio.sleep(0.25)
+        assert (node.counted("a"), node.counted("b")) == (0, 0)
+
+    scene(play)
+
+
+def test_a_ledger_that_does_not_open_does_not_hold_up_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gw.server.leases.OPENING", 0.05)
+
+    async def play(node: Node, books: Slow) -> None:
+        await asyncio.wait_for(node.lender.begin(), 5)
+        assert books.asks == [[]]
+        assert node.log == []
+
+    scene(play)

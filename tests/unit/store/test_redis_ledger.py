@@ -1,4 +1,4 @@
-"""A ledger in a real Redis: in real time, over every kind of connection, and when the Redis is slow, away or has forgotten everything."""
+"""A ledger in a real Redis, and in a real Valkey: in real time, over every kind of connection, and when the Redis is slow, away or has forgotten everything."""
 
 from __future__ import annotations
 
@@ -277,10 +277,10 @@ def test_errors_of_redis_are_one_sentence(redis_server: RedisServer) -> None:
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[RedisServer]:
+def guarded(tmp_path: Path, redis_binary: str) -> Iterator[RedisServer]:
     """A Redis with a password, and a user of another."""
     (tmp_path / "guarded").mkdir()
-    server = RedisServer(tmp_path / "guarded", "--requirepass", SECRET, "--user", "gw", "on", f">user {SECRET}", "~gw:*", "+@all")
+    server = RedisServer(redis_binary, tmp_path / "guarded", "--requirepass", SECRET, "--user", "gw", "on", f">user {SECRET}", "~gw:*", "+@all")
     server.start()
     yield server
     server.kill()
@@ -311,11 +311,11 @@ def test_a_password_that_is_wrong_or_missing_is_never_told(guarded: RedisServer)
         with_ledger(settings, test)
 
 
-def test_tls(tmp_path: Path) -> None:
+def test_tls(tmp_path: Path, redis_binary: str) -> None:
     ca, folder = make_ca(tmp_path), tmp_path / "tls"
     folder.mkdir()
     own = make_cert(tmp_path, ["gw"], ca)
-    server = RedisServer(folder, tls=make_cert(tmp_path, ["127.0.0.1"], ca), ca=ca)
+    server = RedisServer(redis_binary, folder, tls=make_cert(tmp_path, ["127.0.0.1"], ca), ca=ca)
     url = f"rediss://127.0.0.1:{server.port}"
     with (folder / "redis.log").open("w"):
         server.start()

@@ -93,7 +93,7 @@ def keep(counts: dict[str, Count], path: Path = GOLDEN) -> None:
 
 
 def gate(found: Count, path: Path = GOLDEN) -> int:
-    """Exit code: 1 when `loaded` is over the mark, or another count over its golden number by more than RISE. Another toolchain makes other code: not judged, and said so."""
+    """1 when `loaded` is over the mark, or another count over its golden number by more than RISE. Another toolchain is not judged, and that is said."""
     golden = json.loads(path.read_text())
     changes = {}
     for name in GATED:

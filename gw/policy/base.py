@@ -20,7 +20,12 @@ Kind = Literal["authentication", "authorisation", "limit", "shaping", "protectio
 Need = Literal["identity"]
 # A module whose policy answers every request by itself, so that nothing behind it runs, says ENDS = True.
 
+# The fields with which an authentication policy refuses a request without a credential, WWW-Authenticate among them (RFC 9110 section 11.6.1). Its
+# module says so in a function `challenge(config)`, for the policies behind it that refuse who has no identity.
+Challenge = dict[str, str | list[str]]
+
 BODY_LIMIT = 1 << 20  # bytes
+AUTHENTICATE = "www-authenticate"
 
 RequestHook = Callable[[Request], Response | Refusal | None] | Callable[[Request], Awaitable[Response | Refusal | None]]
 ResponseHook = Callable[[Request], None] | Callable[[Request], Awaitable[None]]
@@ -72,6 +77,27 @@ class Tools(Struct, frozen=True):
     store: Path | None = None  # the store's file, if there is one
     shared: bool = False  # the store has a ledger that other nodes count in too
     made: dict[str, Any] = {}  # filled by `once`
+    challenges: Sequence[tuple[str, Challenge]] = ()  # of the route's authentication policies, each with its name, in their order
+
+    @property
+    def challenge(self) -> dict[str, list[str]]:
+        """How to refuse who has no identity: what the authentication policies ask for. Where none says it, Bearer, since a 401 asks for something."""
+        asked: dict[str, list[str]] = {}
+        for _, fields in self.challenges:
+            for name, values in fields.items():
+                known = asked.setdefault(name, [])
+                known += [value for value in ([values] if isinstance(values, str) else values) if value not in known]
+        return asked if AUTHENTICATE in map(str.lower, asked) else {**asked, "WWW-Authenticate": ["Bearer"]}
+
+    @property
+    def bearers(self) -> list[str]:
+        """Names of the policies that know callers by bearer tokens (RFC 6750) and by nothing else."""
+        asked: dict[str, list[str]] = {}
+        for policy, fields in self.challenges:
+            for name, values in fields.items():
+                if name.lower() == AUTHENTICATE:
+                    asked.setdefault(policy, []).extend([values] if isinstance(values, str) else values)
+        return [policy for policy, values in asked.items() if all(value.partition(" ")[0].lower() == "bearer" for value in values)]
 
     @property
     def subjects(self) -> dict[str, str]:

@@ -22,7 +22,7 @@ from gw.config.model import Route
 from gw.config.node import join
 from gw.config.policies import ALL, ANY, WrittenPolicy, leaves
 from gw.errors import ConfigError, Problem
-from gw.policy import Challenge, Hooks, Kind, Policy, Tools, find
+from gw.policy import Challenge, Hooks, Kind, Policy, Tools, find, load_shed
 from gw.store import Source
 
 ANONYMOUS = "anonymous"  # the policy that takes whoever presents no credential
@@ -255,6 +255,17 @@ def _asked(policy: Policy, config: Any, pointer: str) -> Challenge:
             raise
         raise ConfigError([Problem(message=f"policy '{policy.name}': challenge(): {type(error).__name__}: {error}", pointer=pointer)]) from error
     return asked
+
+
+def loads_of(config: Config) -> dict[tuple[str, str, str, str], bytes]:
+    """What `load-shed` learns with: service, `least`, `most` and `tolerance`, and under which key the segment shows it."""
+    found = {}
+    for index, route in enumerate(config.routes):
+        for each in leaves(written_for(config, index)) if route.service else ():
+            if each.name == "load-shed":
+                settings = convert(each.config, load_shed.Config, each.pointer)
+                found[route.service or "", str(settings.least), str(settings.most), f"{settings.tolerance:g}"] = load_shed.load_key(route.service or "", settings)
+    return found
 
 
 def _placed(step: Step, written: WrittenPolicy) -> Step:

@@ -151,7 +151,7 @@ METRICS: tuple[Kind, ...] = (
         labels=("name",),
     ),
     Kind("gw_slots_used", "gauge", "Slots of the shared tables taken, never given back before a restart.", labels=("table",)),
-    Kind("gw_slots", "gauge", "Slots of the shared tables: `process.routes_max`, `process.endpoints_max` (for loads too), and those for policies with Python hooks.", labels=("table",)),
+    Kind("gw_slots", "gauge", "Slots of the shared tables: `process.routes_max`, `process.endpoints_max` (loads too), and of policies with Python hooks.", labels=("table",)),
     Kind("gw_limit_cells", "gauge", "Cells of `process.limit_cells`: `used` by a key that is not idle, or `free`.", labels=("state",)),
     Kind("gw_limit_full_total", "counter", "Times a limit found no cell for a key."),
     Kind("gw_lease_grants_total", "counter", "Leases granted of limits that a ledger counts."),

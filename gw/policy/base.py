@@ -46,11 +46,11 @@ class Hooks(Struct, frozen=True):
     response_body: so is its body; may return bytes, which replace it. Not called for answers of gw's own, nor for those that have no body by
     their nature (to HEAD, 204, 304). done: the exchange has ended.
 
-    The hooks of bodies see what is sent, compressed or not, of at most `body_limit` bytes: a larger request is answered with 413, a larger
-    answer becomes 502. What another policy has put in place of a body may be larger: there is no other bound for that than the memory that a worker
-    may take. Where that has no room, for the bytes of any body, the answer is 503. These hooks and `origin_request` run only where the policy's part in the
-    request has passed: an alternative of any-of that was not needed sees nothing. `origin_request` and `done` are plain functions, the others may be `async def`; an answer of gw's own leaves at
-    once, without asynchronous response hooks. A hook that raises, or waits longer than `process.hook_timeout`, ends the exchange: nothing passes
+    The hooks of bodies see what is sent, compressed or not, of at most `body_limit` bytes: a larger request is answered with 413, a larger answer becomes 502.
+    What another policy has put in place of a body may be larger: there is no other bound for that than the memory that a worker may take. Where that has no
+    room, for the bytes of any body, the answer is 503. These hooks and `origin_request` run only where the policy's part in the request has passed: an
+    alternative of any-of that was not needed sees nothing. `origin_request` and `done` are plain functions, the others may be `async def`; an answer of gw's
+    own leaves at once, without asynchronous response hooks. A hook that raises, or waits longer than `process.hook_timeout`, ends the exchange: nothing passes
     that a policy has not seen to. attached: in each worker before the first request, with a function that writes an event and its fields into the error log.
     """
 

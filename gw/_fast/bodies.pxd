@@ -26,5 +26,6 @@ cdef bint frame_down(Exchange* x) noexcept nogil
 cdef int send_down(Exchange* x, uint32_t head_n) noexcept nogil           # as relay_down
 
 # For hooks.
-cdef bytes body_bytes(Exchange* x, bint answer)                           # as it stands
+cdef bint body_ready(Exchange* x, bint answer)                            # its bytes can be had; False when there is no memory for that
+cdef bytes body_bytes(Exchange* x, bint answer)                           # as it stands, once it is ready
 cdef bint body_put(Exchange* x, bint answer, bytes text)                  # in its place; False when there is no memory for that

@@ -110,14 +110,13 @@ cdef uint64_t _limit(const Exchange* x, bint answer) noexcept nogil:
 
 # Gathering
 
-cdef bint _room(Slab* slab, Kept* kept, size_t n) noexcept nogil:
-    """For n bytes more."""
+cdef bint _room(Slab* slab, Kept* kept, size_t n, uint64_t most) noexcept nogil:
+    """For n bytes more, of a body that will not hold more than `most`."""
     cdef size_t cap = kept.cap * 2 if kept.cap else ROOM_FIRST
     cdef char* grown
     if kept.n + n <= kept.cap:
         return True
-    if cap < kept.n + n:
-        cap = kept.n + n
+    cap = max(min(cap, most), kept.n + n)
     if not slab_has_room(slab, cap - kept.cap):
         return False
     grown = <char*>realloc(kept.data, cap)
@@ -140,7 +139,7 @@ cdef int _keep(Exchange* x, Kept* kept, Body* body, const char* data, uint32_t n
         take = <uint32_t>body.left
     if kept.n + take > kept.limit:
         return RELAY_TOO_LARGE
-    if not _room(slab, kept, take):
+    if not _room(slab, kept, take, kept.n + body.left if body.framing == BODY_LENGTH else kept.limit):
         return RELAY_SHORT
     if take:
         memcpy(kept.data + kept.n, data, take)
@@ -157,7 +156,7 @@ cdef int _keep_chunked(Exchange* x, Kept* kept, Body* body, const char* data, ui
     cdef char* trailers = trailer_room(x, body)
     cdef uint32_t written = 0
     cdef int code
-    if trailers == NULL or not _room(&x.lane.reactor.slab, kept, n):
+    if trailers == NULL or not _room(&x.lane.reactor.slab, kept, n, kept.limit):
         return RELAY_SHORT
     code = chunked_feed(body, data, n, used, kept.data + kept.n, &written, trailers)
     if code == H1_BAD:
@@ -422,16 +421,26 @@ cdef int send_down(Exchange* x, uint32_t head_n) noexcept nogil:
 
 # In Python
 
-cdef bytes body_bytes(Exchange* x, bint answer):
-    """Made once; the bytes are then all there is of it."""
+cdef bint body_ready(Exchange* x, bint answer):
+    """Made once; the bytes are then all there is of it. Until they are, there is room for both."""
     cdef Slab* slab = &x.lane.reactor.slab
     cdef Kept* kept = &x.bodies.down if answer else &x.bodies.up
     cdef bytes text
-    if kept.text == NULL:
+    if kept.text != NULL:
+        return True
+    if not slab_has_room(slab, kept.n):
+        return False
+    try:
         text = PyBytes_FromStringAndSize(kept.data, kept.n)
-        free(kept.data)
-        _own(slab, kept, text)
-    return <bytes>kept.text
+    except MemoryError:
+        return False
+    free(kept.data)
+    _own(slab, kept, text)
+    return True
+
+
+cdef bytes body_bytes(Exchange* x, bint answer):
+    return <bytes>(x.bodies.down.text if answer else x.bodies.up.text)
 
 
 cdef void _own(Slab* slab, Kept* kept, bytes text):
@@ -446,7 +455,7 @@ cdef void _own(Slab* slab, Kept* kept, bytes text):
 cdef bint body_put(Exchange* x, bint answer, bytes text):
     cdef Slab* slab = &x.lane.reactor.slab
     cdef Kept* kept = &x.bodies.down if answer else &x.bodies.up
-    if not slab_has_room(slab, len(text)):
+    if not slab_has_room(slab, len(text)):      # the hook may hold on to what was there before
         return False
     _drop(slab, kept)
     _own(slab, kept, text)

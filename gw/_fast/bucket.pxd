@@ -72,8 +72,8 @@ cdef int window_init(Window* window, int64_t rate, int64_t per_us, int64_t burst
 cdef int limit_take(LimitTable* table, Hash key, const Window* window, uint32_t cost, int64_t now_us, LimitOut* out) noexcept nogil
 # What limit_take would say, without a change; never LIMIT_FULL.
 cdef int limit_peek(LimitTable* table, Hash key, const Window* window, uint32_t cost, int64_t now_us, LimitOut* out) noexcept nogil
-# Undo a take of at most GRACE / 2 ago. Only while no other take lies on top of it: then it is as if it had not been. Otherwise (False) the charge stays, since
-# part of it may have come back already: less than the limit may pass then, never more.
+# Undo a take of at most GRACE / 2 ago, or one that leaves a bucket which is not full yet. Only while no other take lies on top of it: then it is as if it had
+# not been. Otherwise (False) the charge stays, since part of it may have come back already: less than the limit may pass then, never more.
 cdef bint limit_give_back(LimitOut* out) noexcept nogil
 # All of n windows or none. Peeks first, so that a refusal charges nothing. Where another worker is quicker between peek and take, or a cell is not to be had,
 # what was taken is given back as limit_give_back does. outs has n entries; the answer is that of the first window that did not pass.

@@ -7,6 +7,9 @@ from typing_extensions import disjoint_base
 
 from gw._fast.tls import Tls
 
+def check_fields(fields: Mapping[str, str | Iterable[str]]) -> None:
+    """ValueError for fields that cannot stand in an answer, or are not a policy's to set."""
+
 @final
 class Refusal:
     """A request hook refuses: a problem document with a reason from the closed list (gw.errors.REASONS), and further fields such as WWW-Authenticate.

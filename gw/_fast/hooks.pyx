@@ -185,6 +185,10 @@ cdef bytes field_lines(headers):
     return b"".join(lines)
 
 
+def check_fields(fields) -> None:
+    field_lines(fields)
+
+
 @cython.freelist(64)
 @cython.final
 cdef class Request:

@@ -16,18 +16,21 @@ cdef struct Acl:                # bit i of a set stands for the consumer with in
     Words allow                 # groups of credentials, beside what consumers have
     Words deny
     bint everybody              # nobody is allowed by name: who is not denied may pass
+    Word challenge              # field lines for who is not known
 
 
 cdef struct Need:               # what requests of one method need
     Word method                 # "*": of every method that has no need of its own
     Words all
     Words any                   # one of them; none listed: no need
-    Word challenge              # field line of the refusal
+    Word challenge              # field line of the refusal, for who came with a bearer token
 
 
 cdef struct Needs:
     Need* items                 # owner: the step
     uint32_t n
+    Word challenge              # field lines for who is not known
+    Words bearers               # methods of identity that are asked for scopes as RFC 6750 has it
 
 
 cdef struct Gate:

@@ -7,13 +7,10 @@ from libc.string cimport memcmp
 from gw._fast.answer cimport R_ADDRESS_DENIED, R_NO_CREDENTIAL, R_NOT_PERMITTED, R_SCOPE_MISSING
 from gw._fast.cidr cimport AddressSet, address_of, ranges_hold
 from gw._fast.forward cimport client_address, client_ip
+from gw._fast.hooks cimport field_lines
 from gw._fast.plane cimport STEP_NEXT, Exchange, Identity
 from gw._fast.step cimport Step, step_refuses
 from gw._fast.words cimport Word, lists
-
-cdef bytes CHALLENGE = b"WWW-Authenticate: Bearer\r\n"      # RFC 9110 section 15.5.2: a 401 has one
-cdef const char* challenge = PyBytes_AS_STRING(CHALLENGE)
-cdef uint32_t challenge_len = len(CHALLENGE)
 
 
 cdef bint _lists_any(const char* listed, uint32_t n, char separator, const Words* words) noexcept nogil:
@@ -32,6 +29,14 @@ cdef bint _lists_all(const char* listed, uint32_t n, char separator, const Words
     return True
 
 
+cdef bint _names(const Words* words, const char* text, uint32_t n) noexcept nogil:
+    cdef uint32_t i
+    for i in range(words.n):
+        if words.items[i].len == n and memcmp(words.items[i].text, text, n) == 0:
+            return True
+    return False
+
+
 cdef inline bint _unknown(const Identity* who) noexcept nogil:
     """Nobody has proved who calls, and who comes without a credential is no consumer either. As Request.known has it."""
     return who.consumer == NULL and (who.method == NULL or not who.presented)
@@ -45,7 +50,7 @@ cdef int _in_list(void* self, Exchange* x) noexcept nogil:
     cdef const Acl* acl = <const Acl*>self
     cdef const Identity* who = &x.identity
     if _unknown(who):
-        return step_refuses(x, R_NO_CREDENTIAL, challenge, challenge_len)
+        return step_refuses(x, R_NO_CREDENTIAL, acl.challenge.text, acl.challenge.len)
     if (who.consumer != NULL and _has_bit(acl.denied, who.consumer.index)) or _lists_any(who.groups, who.groups_len, c",", &acl.deny):
         return step_refuses(x, R_NOT_PERMITTED, NULL, 0)
     if acl.everybody or (who.consumer != NULL and _has_bit(acl.allowed, who.consumer.index)) or _lists_any(who.groups, who.groups_len, c",", &acl.allow):
@@ -69,14 +74,17 @@ cdef const Need* _need_of(const Needs* needs, const char* method, uint32_t n) no
 
 cdef int _has_scopes(void* self, Exchange* x) noexcept nogil:
     cdef const Identity* who = &x.identity
+    cdef const Needs* needs = <const Needs*>self
     cdef const Need* need
     if _unknown(who):
-        return step_refuses(x, R_NO_CREDENTIAL, challenge, challenge_len)
-    need = _need_of(<const Needs*>self, x.head.base + x.request.method.off, x.request.method.len)
+        return step_refuses(x, R_NO_CREDENTIAL, needs.challenge.text, needs.challenge.len)
+    need = _need_of(needs, x.head.base + x.request.method.off, x.request.method.len)
     if need == NULL:
         return step_refuses(x, R_NOT_PERMITTED, NULL, 0)
     if _lists_all(who.scopes, who.scopes_len, c" ", &need.all) and (need.any.n == 0 or _lists_any(who.scopes, who.scopes_len, c" ", &need.any)):
         return STEP_NEXT
+    if not _names(&needs.bearers, who.method, who.method_len):
+        return step_refuses(x, R_SCOPE_MISSING, NULL, 0)
     return step_refuses(x, R_SCOPE_MISSING, need.challenge.text, need.challenge.len)
 
 
@@ -117,12 +125,13 @@ cdef class AclStep(Step):
     cdef Acl acl
     cdef list held
 
-    def __init__(self, name: str, allowed: bytes, denied: bytes, allow: list, deny: list, everybody: bool) -> None:
+    def __init__(self, name: str, allowed: bytes, denied: bytes, allow: list, deny: list, everybody: bool, challenge: dict) -> None:
         Step.__init__(self, name)
         self.held = [allowed, denied]
         self.acl.allowed = PyBytes_AS_STRING(allowed)
         self.acl.denied = PyBytes_AS_STRING(denied)
         self.acl.everybody = everybody
+        self.acl.challenge = _word(field_lines(challenge), self.held)
         _fill(&self.acl.allow, allow, self.held)
         _fill(&self.acl.deny, deny, self.held)
         self.request.run = _in_list
@@ -141,7 +150,7 @@ cdef class ScopeStep(Step):
     cdef Needs needs
     cdef list held
 
-    def __init__(self, name: str, needs: list) -> None:
+    def __init__(self, name: str, needs: list, challenge: dict, bearers: list) -> None:
         cdef Need* need
         cdef uint32_t i = 0
         Step.__init__(self, name)
@@ -150,6 +159,8 @@ cdef class ScopeStep(Step):
         if self.needs.items == NULL:
             raise MemoryError
         self.needs.n = len(needs)
+        self.needs.challenge = _word(field_lines(challenge), self.held)
+        _fill(&self.needs.bearers, bearers, self.held)
         for method, every, one_of in needs:
             need = &self.needs.items[i]
             need.method = _word(method.encode(), self.held)
@@ -171,6 +182,7 @@ cdef class ScopeStep(Step):
                 free(self.needs.items[i].all.items)
                 free(self.needs.items[i].any.items)
         free(self.needs.items)
+        free(self.needs.bearers.items)
 
 
 @cython.final

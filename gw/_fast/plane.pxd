@@ -2,6 +2,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from gw._fast.bucket cimport LimitOut
 from gw._fast.h1 cimport Body, HeadParser, Message
 from gw._fast.recall cimport Recall
 from gw._fast.headers cimport Head, Span
@@ -357,6 +358,12 @@ cdef struct Answer:             # what gw says itself
     uint8_t by_hook             # not a problem document: fields and body as given
 
 
+cdef struct Place:              # of an exchange in a queue
+    Waiting* line               # the ring that it is on, with the other keys whose hash is like its own; owned by the step
+    LimitOut taken              # what was booked for it
+    int64_t due_us              # when its turn comes
+
+
 cdef struct Park:               # the wait of an exchange that a compiled request step has parked: a link of the ring that the step keeps
     Park* next
     Park* prev
@@ -366,6 +373,7 @@ cdef struct Park:               # the wait of an exchange that a compiled reques
     # Set by the step, cleared by it when it takes the exchange off its ring. `ended`: the exchange is no more, else it has waited
     # long enough, and the step resumes it.
     void (*leave)(Exchange* x, bint ended) noexcept nogil
+    Place place                 # of who waits in a queue
 
 
 cdef struct Waiting:            # exchanges that a step has parked, in the order they came; owned by it

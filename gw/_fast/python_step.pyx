@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint32_t
 from gw._fast.shm import PHASES as _PHASES
 
 from gw._fast.answer cimport R_DECISION_UNAVAILABLE, R_HOOK_FAILED, R_HOOK_TIMEOUT, R_OVERLOADED, reason_index
-from gw._fast.bodies cimport body_bytes, body_put, body_watch
+from gw._fast.bodies cimport body_bytes, body_put, body_ready, body_watch
 from gw._fast.budget cimport Budget, budget_spent
 from gw._fast.hist cimport hist_add
 from gw._fast.hooks cimport Refusal, Request, Response, field_lines, hook_view, text_kept
@@ -171,6 +171,8 @@ cdef class PythonStep(Step):
             return STEP_NEXT            # an answer of our own leaves at once: nothing waits in front of it
         if self.stats != NULL and self.stats.quarantined == x.snapshot.revision:
             return self._without(x, phase)
+        if (phase == REQUEST_BODY or phase == RESPONSE_BODY) and not body_ready(x, phase == RESPONSE_BODY):
+            return step_refuses(x, R_OVERLOADED, NULL, 0)
         x.lane.stats.hook_calls += 1
         began = clock_us()
         try:

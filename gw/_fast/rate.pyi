@@ -30,8 +30,15 @@ class RateStep(LimitStep):
     ) -> None: ...
 
 @final
+class Lines:
+    """Who waits in one worker: the throttles of a snapshot share one."""
+
+@final
 class ThrottleStep(LimitStep):
-    """Lets requests wait for their turn: `burst` pass at once, `places` may wait, others are refused with 429 `rate-limited`. Errors as RateStep."""
+    """Lets requests wait for their turn: `burst` pass at once, `places` may wait, others are refused with 429 `rate-limited`. Errors as RateStep.
+
+    Steps that share `lines` and count together are one queue: who waits in it moves up when one in front of it leaves.
+    """
 
     def __init__(
         self,
@@ -47,4 +54,5 @@ class ThrottleStep(LimitStep):
         per_us: int,
         burst: int,
         places: int,
+        lines: Lines,
     ) -> None: ...

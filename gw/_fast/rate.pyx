@@ -1,11 +1,15 @@
 cimport cython
 
 from gw._fast.answer cimport R_RATE_LIMITED
-from gw._fast.bucket cimport LIMIT_FULL, LIMIT_PASS, limit_take, limit_take_all, window_init
+from libc.stdint cimport uint64_t, uintptr_t
+
+from gw._fast.bucket cimport LIMIT_FULL, LIMIT_PASS, limit_give_back, limit_take, limit_take_all, window_init
 from gw._fast.hash cimport Hash
 from gw._fast.limit cimport SEEN_REFUSED, limit_full, limit_key, limit_refuses, limit_tells, whole_seconds
-from gw._fast.plane cimport STEP_NEXT, STEP_PARK, Exchange
+from gw._fast.plane cimport STEP_NEXT, STEP_PARK, Exchange, LaneState, Park, Place
 from gw._fast.shm cimport Segment
+from gw._fast.step cimport waiting_add, waiting_init, waiting_remove
+from gw._fast.wheel cimport timer_set
 
 
 cdef void tell_client(Rates* rates, Exchange* x) noexcept nogil:
@@ -39,9 +43,37 @@ cdef int limit_rate(void* self, Exchange* x) noexcept nogil:
 
 
 cdef void its_turn(Exchange* x, bint ended) noexcept nogil:
-    x.park.leave = NULL
-    if not ended:
+    cdef Park* behind = x.park.next
+    waiting_remove(x.park.place.line, x)
+    if ended:
+        move_up(x, behind)
+    else:
         x.lane.resume(x, STEP_NEXT)
+
+
+cdef void move_up(const Exchange* gone, Park* behind) noexcept nogil:
+    """Whoever waits behind for the same takes the place before; the last one is given back, unless another worker has booked behind it."""
+    cdef LaneState* lane = gone.lane
+    cdef Place free = gone.park.place
+    cdef LimitOut taken
+    cdef int64_t due_us
+    while behind != &free.line.ring:
+        if behind.place.taken.cell == free.taken.cell:
+            taken, due_us = behind.place.taken, behind.place.due_us
+            behind.place.taken, behind.place.due_us = free.taken, free.due_us
+            free.taken, free.due_us = taken, due_us
+            timer_set(&lane.reactor.wheel, &behind.x.client.timer, lane.reactor.now_ms + wait_ms(behind.place.due_us - lane.reactor.now_us))
+        behind = behind.next
+    if free.due_us > lane.reactor.now_us:
+        limit_give_back(&free.taken)
+
+
+cdef inline int64_t wait_ms(int64_t wait_us) noexcept nogil:
+    return max(0, wait_us + 999) // 1000
+
+
+cdef inline Waiting* line_of(Queue* queue) noexcept nogil:
+    return &queue.rings[(<uint64_t>(<uintptr_t>queue.out.cell >> 4) * 0x9E3779B97F4A7C15ull) >> 58]
 
 
 cdef int throttle(void* self, Exchange* x) noexcept nogil:
@@ -60,9 +92,20 @@ cdef int throttle(void* self, Exchange* x) noexcept nogil:
     queue.wait_us = max(0, queue.out.reset_us - queue.free_us)
     if queue.wait_us == 0 or queue.limit.dry:
         return STEP_NEXT
-    x.park.wait_ms = (queue.wait_us + 999) // 1000
-    x.park.leave = its_turn
+    x.park.wait_ms = wait_ms(queue.wait_us)
+    x.park.place.line = line_of(queue)
+    x.park.place.taken = queue.out
+    x.park.place.due_us = x.lane.reactor.now_us + queue.wait_us
+    waiting_add(x.park.place.line, x, its_turn)
     return STEP_PARK
+
+
+@cython.final
+cdef class Lines:
+    def __cinit__(self):
+        cdef int i
+        for i in range(LINES):
+            waiting_init(&self.rings[i])
 
 
 @cython.final
@@ -94,12 +137,15 @@ cdef class RateStep(LimitStep):
 @cython.final
 cdef class ThrottleStep(LimitStep):
     def __init__(
-        self, name: str, Segment segment not None, by: list, *, identity: bytes, missing: str, closed: bool, dry: bool, rate: int, per_us: int, burst: int, places: int
+        self, name: str, Segment segment not None, by: list, *, identity: bytes, missing: str, closed: bool, dry: bool, rate: int, per_us: int, burst: int, places: int,
+        lines: Lines,
     ) -> None:
         LimitStep.__init__(self, name, segment, by)
         self._count(&self.queue.limit, identity, missing, closed, dry)
         window_init(&self.queue.window, rate, per_us, burst + places, self.queue.limit.seed)
         self.queue.free_us = burst * per_us // rate
+        self.lines = lines
+        self.queue.rings = lines.rings
         self.request.run = throttle
         self.request.self = &self.queue
 

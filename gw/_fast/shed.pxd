@@ -11,6 +11,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from gw._fast.hash cimport Hash
 from gw._fast.selector cimport Selector, SelectorPart
+from gw._fast.shm cimport LoadStats, Segment
 from gw._fast.step cimport Step
 
 
@@ -39,6 +40,7 @@ cdef struct Load:
     uint32_t inflight
     uint32_t peak               # of inflight in this window
     uint8_t overloaded          # in this window
+    LoadStats* shown            # where metrics read it, in the segment; NULL: nowhere
 
 
 # Level of priority, lowest first: index into PRIORITIES. False: it is shed.
@@ -49,7 +51,9 @@ cdef void load_leave(Load* load, int64_t began_us, int64_t latency_us, int64_t n
 
 cdef class Shedder:
     cdef Load load
+    cdef Segment segment        # keeps `load.shown` mapped
     cdef object __weakref__
+    cdef void show(self, Segment segment, int worker, int slot) noexcept
 
 
 cdef struct Shed:
@@ -70,3 +74,4 @@ cdef class ShedStep(Step):
     cdef Shed shed
     cdef Shedder shedder        # owned
     cdef Selector selector      # owned; None: all requests have one level
+    cdef int slot               # of the service in the segment; -1: none

@@ -40,7 +40,8 @@ class ShedStep(Step):
     """Refuses with 503 `shed` what a service has no room for.
 
     A request whose part `by` (as gw._fast.selector.Selector takes it) is a key of `priorities` has that priority, any other has `priority`.
-    ValueError for a priority or part that is none, and for more than 64 values.
+    `slot`: of the service in the segment, where a lane shows what it knows; -1: nowhere. ValueError for a priority or part that is none, and for
+    more than 64 values.
     """
 
-    def __init__(self, name: str, shedder: Shedder, *, priority: str, by: str | None, priorities: Mapping[str, str], dry: bool) -> None: ...
+    def __init__(self, name: str, shedder: Shedder, *, priority: str, by: str | None, priorities: Mapping[str, str], dry: bool, slot: int = -1) -> None: ...

@@ -9,6 +9,7 @@ from gw._fast.answer cimport R_CONNECT_TIMEOUT, R_ORIGIN_TIMEOUT, R_OVERLOADED, 
 from gw._fast.hash cimport hash_key
 from gw._fast.plane cimport BY_ORIGIN, STEP_NEXT, X_TUNNEL, Exchange, Hold
 from gw._fast.selector cimport selector_key
+from gw._fast.shm cimport Segment, shm_load
 from gw._fast.step cimport step_holds, step_refuses
 
 PRIORITIES = ("low", "normal", "high", "critical")
@@ -36,9 +37,15 @@ cdef bint load_enter(Load* load, uint32_t level, int64_t now_us) noexcept nogil:
         load.window_us = load.probed_us = now_us
     if load.inflight and load.inflight + 1 > room:      # one may always try
         return False
-    load.inflight += 1
+    counted(load, load.inflight + 1)
     load.peak = max(load.peak, load.inflight)
     return True
+
+
+cdef inline void counted(Load* load, uint32_t inflight) noexcept nogil:
+    load.inflight = inflight
+    if load.shown != NULL:
+        load.shown.inflight = inflight
 
 
 cdef void begin_probe(Load* load, int64_t now_us) noexcept nogil:
@@ -78,6 +85,8 @@ cdef void end_window(Load* load, int64_t now_us) noexcept nogil:
     elif load.samples and not load.probe_us:
         judge(load, load.sum_us / load.samples, now_us)
     load.limit = bounded(load.limit, load.least, load.most)
+    if load.shown != NULL:
+        load.shown.limit = load.limit
     load.window_us = now_us
     load.samples = 0
     load.sum_us = 0
@@ -86,7 +95,7 @@ cdef void end_window(Load* load, int64_t now_us) noexcept nogil:
 
 
 cdef void load_leave(Load* load, int64_t began_us, int64_t latency_us, int64_t now_us) noexcept nogil:
-    load.inflight -= 1
+    counted(load, load.inflight - 1)
     if latency_us >= 0:
         load.samples += 1
         load.sum_us += latency_us
@@ -140,9 +149,9 @@ cdef int admit(void* self, Exchange* x) noexcept nogil:
         verdict = turned_away(shed, x)
         if not shed.dry:
             return verdict
-        shed.load.inflight += 1         # it goes on all the same, and is measured
+        counted(shed.load, shed.load.inflight + 1)      # it goes on all the same, and is measured
     if not step_holds(x, leave, shed.load, now_us):
-        shed.load.inflight -= 1
+        counted(shed.load, shed.load.inflight - 1)
         return step_refuses(x, R_OVERLOADED, NULL, 0)
     return verdict
 
@@ -156,6 +165,12 @@ cdef class Shedder:
         self.load.most = most
         self.load.tolerance = tolerance
         self.load.limit = bounded(INITIAL, least, most)
+
+    cdef void show(self, Segment segment, int worker, int slot) noexcept:
+        self.segment = segment
+        self.load.shown = shm_load(segment, worker, slot)
+        self.load.shown.limit = self.load.limit
+        self.load.shown.inflight = self.load.inflight
 
     def enter(self, str priority, int64_t now_us):
         return load_enter(&self.load, PRIORITIES.index(priority), now_us)
@@ -184,7 +199,7 @@ cdef class Shedder:
 
 @cython.final
 cdef class ShedStep(Step):
-    def __init__(self, name: str, Shedder shedder not None, *, priority: str, by: str | None, priorities: dict, dry: bool) -> None:
+    def __init__(self, name: str, Shedder shedder not None, *, priority: str, by: str | None, priorities: dict, dry: bool, slot: int = -1) -> None:
         cdef bytes random = os.urandom(sizeof(Hash))        # who cannot know it cannot make a value look like another
         cdef bytes text
         cdef uint32_t i
@@ -192,6 +207,7 @@ cdef class ShedStep(Step):
         if len(priorities) > VALUES_MAX:
             raise ValueError(f"at most {VALUES_MAX} values can say a priority, not {len(priorities)}")
         self.shedder = shedder
+        self.slot = slot
         self.shed.load = &shedder.load
         self.shed.level = PRIORITIES.index(priority)
         self.shed.dry = dry
@@ -207,6 +223,10 @@ cdef class ShedStep(Step):
         self.shed.n_values = len(priorities)
         self.request.run = admit
         self.request.self = &self.shed
+
+    def count_in(self, Segment segment not None, int worker) -> None:
+        if self.slot >= 0:
+            self.shedder.show(segment, worker, self.slot)
 
     cdef str told(self, Exchange* x, int verdict):
         cdef const Load* load = self.shed.load

@@ -1,7 +1,7 @@
 """One shared mapping for all processes of a group: counters, histograms, endpoint state, cells of limits. No locks.
 
 Made by the supervisor before it forks; workers inherit it at the same address. Four kinds of data:
-- WorkerStats (but for its marks), RouteStats, PolicyStats, EndpointShare have one writer, the worker whose index they carry, which uses plain stores. Whoever scrapes
+- WorkerStats (but for its marks), RouteStats, PolicyStats, EndpointShare, LoadStats have one writer, the worker whose index they carry, which uses plain stores. Whoever scrapes
   reads words that may be a few nanoseconds apart.
 - EndpointState is written by every worker, through the endpoint_* functions only (relaxed atomics).
 - Slot directories are written by whoever meets a key first (compare-and-swap); a slot is never given back.
@@ -72,6 +72,11 @@ cdef struct PolicyStats:            # Python hooks of one policy in one worker; 
     uint64_t quarantined            # the revision that goes on without it; 0: none
     uint64_t window_calls           # of the window that runs: calls,
     uint64_t window_over            # and those over the budget
+
+
+cdef struct LoadStats:              # what the policy load-shed knows of one service in one worker; gauges: zeroed by Segment.reset_gauges
+    double limit                    # exchanges that it lets through at once
+    uint64_t inflight
 
 
 cdef struct WorkerStats:            # one worker slot; 64-bit words only. A worker that takes the slot of a dead one goes on counting
@@ -164,6 +169,7 @@ cdef class Segment:
     cdef Directory routes
     cdef Directory endpoints
     cdef Directory policies
+    cdef Directory loads
     cdef EndpointState* states
     cdef EndpointShare* shares      # [worker][endpoint]
     cdef LimitTable limits
@@ -172,6 +178,8 @@ cdef class Segment:
     cdef size_t route_stride        # bytes per route
     cdef char* policies_at          # PolicyStats [worker][policy], each worker's on pages of their own
     cdef size_t policies_stride     # bytes per worker
+    cdef char* loads_at             # LoadStats [worker][load], each worker's on lines of their own
+    cdef size_t loads_stride        # bytes per worker
     cdef size_t page                # bytes
     cdef uint8_t* seen              # owned, of this process: [worker][route], 1 once that RouteStats was found to be in memory
     cdef int _check_worker(self, int worker) except -1
@@ -181,10 +189,11 @@ cdef class Segment:
     cdef bint _in_memory(self, int worker, int slot) noexcept
 
 
-# Index checks are the caller's: 0 <= worker < worker_count, slot as returned by route_slot, endpoint_slot and policy_slot.
+# Index checks are the caller's: 0 <= worker < worker_count, slot as returned by route_slot, endpoint_slot, policy_slot and load_slot.
 cdef RouteStats* shm_route(Segment s, int worker, int slot) noexcept nogil
 cdef WorkerStats* shm_worker(Segment s, int worker) noexcept nogil
 cdef PolicyStats* shm_policy(Segment s, int worker, int slot) noexcept nogil
+cdef LoadStats* shm_load(Segment s, int worker, int slot) noexcept nogil
 cdef EndpointState* shm_endpoint(Segment s, int slot) noexcept nogil
 cdef EndpointShare* shm_share(Segment s, int worker, int slot) noexcept nogil
 

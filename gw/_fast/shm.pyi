@@ -36,13 +36,17 @@ class Segment:
     def policy_slot(self, key: bytes) -> int:
         """As route_slot, for a policy with Python hooks. OverflowError when all are taken."""
 
+    def load_slot(self, key: bytes) -> int:
+        """As route_slot, for a service that load is shed for. OverflowError when all are taken, as many as endpoints."""
+
     def find_route(self, key: bytes) -> int | None:
         """The slot if it is claimed."""
 
     def find_endpoint(self, key: bytes) -> int | None: ...
     def find_policy(self, key: bytes) -> int | None: ...
+    def find_load(self, key: bytes) -> int | None: ...
     def occupancy(self) -> dict[str, tuple[int, int]]:
-        """Slots taken and slots there are, of `routes`, `endpoints` and `policies`."""
+        """Slots taken and slots there are, of `routes`, `endpoints`, `policies` and `loads`."""
 
     def route_totals(self, slot: int) -> dict[str, Any]:
         """A route's counters over all workers. `requests` by status // 100, `by_reason` by index of gw.errors.REASONS, `latency` and `origin` as Histogram."""
@@ -50,6 +54,9 @@ class Segment:
     def policy_totals(self, slot: int) -> dict[str, Any]:
         """What a policy's Python hooks took over all workers: each of PHASES as Histogram; `over` and `skipped` are calls, `quarantined` holds
         for each worker the revision that goes on without it, or 0."""
+
+    def load_totals(self, slot: int) -> dict[str, float]:
+        """Of the policy load-shed, over all workers: `limit` as learnt, and `inflight`. IndexError for a slot that is none."""
 
     def reason_totals(self) -> list[int]:
         """`by_reason` over all workers and all routes there ever were."""

@@ -93,6 +93,10 @@ cdef PolicyStats* shm_policy(Segment s, int worker, int slot) noexcept nogil:
     return <PolicyStats*>(s.policies_at + worker * s.policies_stride) + slot
 
 
+cdef LoadStats* shm_load(Segment s, int worker, int slot) noexcept nogil:
+    return <LoadStats*>(s.loads_at + worker * s.loads_stride) + slot
+
+
 cdef EndpointState* shm_endpoint(Segment s, int slot) noexcept nogil:
     return s.states + slot
 
@@ -169,7 +173,7 @@ WORKER_GAUGES = WORKER_FIELDS[:WORKER_FIELDS.index("accepted")]
 @cython.final
 cdef class Segment:
     def __cinit__(self, int workers, int routes_max, int endpoints_max, int limit_cells=0):
-        cdef size_t at = 0, cells_at, end_cells_at, states_at, shares_at, stats_at, sets_at, held_at, policy_cells_at, policies_at
+        cdef size_t at = 0, cells_at, end_cells_at, states_at, shares_at, stats_at, sets_at, held_at, policy_cells_at, policies_at, load_cells_at, loads_at
         cdef int worker
         if workers < 1 or routes_max < 1 or endpoints_max < 1 or limit_cells < 0:
             raise ValueError("a segment has at least one worker, one route and one endpoint, and limit_cells is not negative")
@@ -181,11 +185,14 @@ cdef class Segment:
         self.limits.n_sets = sets_for(limit_cells)
         self.limits.n_workers = workers
         self.policies_stride = round_up(sizeof(PolicyStats) * POLICIES_MAX, self.page)
-        at = 4 * LINE                       # the three counters of used cells and those of limits, a line each
+        self.loads_stride = round_up(sizeof(LoadStats) * <size_t>endpoints_max, LINE)
+        at = 5 * LINE                       # the four counters of used cells and those of limits, a line each
         cells_at = at + workers * self.worker_stride
         end_cells_at = cells_at + round_up(routes_max * sizeof(Cell), LINE)
         policy_cells_at = end_cells_at + round_up(endpoints_max * sizeof(Cell), LINE)
-        states_at = policy_cells_at + round_up(POLICIES_MAX * sizeof(Cell), LINE)
+        load_cells_at = policy_cells_at + round_up(POLICIES_MAX * sizeof(Cell), LINE)
+        loads_at = load_cells_at + round_up(endpoints_max * sizeof(Cell), LINE)
+        states_at = loads_at + <size_t>workers * self.loads_stride
         shares_at = states_at + endpoints_max * sizeof(EndpointState)
         stats_at = round_up(shares_at + <size_t>workers * <size_t>endpoints_max * sizeof(EndpointShare), self.page)
         policies_at = stats_at + <size_t>workers * self.stats_stride
@@ -203,7 +210,9 @@ cdef class Segment:
         self.routes = Directory(<Cell*>(self.base + cells_at), <uint64_t*>self.base, routes_max)
         self.endpoints = Directory(<Cell*>(self.base + end_cells_at), <uint64_t*>(self.base + LINE), endpoints_max)
         self.policies = Directory(<Cell*>(self.base + policy_cells_at), <uint64_t*>(self.base + 3 * LINE), POLICIES_MAX)
+        self.loads = Directory(<Cell*>(self.base + load_cells_at), <uint64_t*>(self.base + 4 * LINE), endpoints_max)
         self.policies_at = self.base + policies_at
+        self.loads_at = self.base + loads_at
         self.states = <EndpointState*>(self.base + states_at)
         self.shares = <EndpointShare*>(self.base + shares_at)
         self.stats = self.base + stats_at
@@ -250,6 +259,12 @@ cdef class Segment:
             raise OverflowError(f"shared memory holds {self.policies.size} distinct policies with Python hooks")
         return slot
 
+    def load_slot(self, bytes key not None):
+        cdef int64_t slot = claim(&self.loads, hash_key(key, len(key)))
+        if slot < 0:
+            raise OverflowError(f"shared memory holds {self.loads.size} distinct services to shed load for; raise process.endpoints_max and restart")
+        return slot
+
     def find_route(self, bytes key not None):
         cdef int64_t slot = find(&self.routes, hash_key(key, len(key)))
         return None if slot < 0 else slot
@@ -262,11 +277,16 @@ cdef class Segment:
         cdef int64_t slot = find(&self.policies, hash_key(key, len(key)))
         return None if slot < 0 else slot
 
+    def find_load(self, bytes key not None):
+        cdef int64_t slot = find(&self.loads, hash_key(key, len(key)))
+        return None if slot < 0 else slot
+
     def occupancy(self):
         return {
             "routes": (atomic_load_u64(self.routes.used), self.routes.size),
             "endpoints": (atomic_load_u64(self.endpoints.used), self.endpoints.size),
             "policies": (atomic_load_u64(self.policies.used), self.policies.size),
+            "loads": (atomic_load_u64(self.loads.used), self.loads.size),
         }
 
     # reading
@@ -309,6 +329,17 @@ cdef class Segment:
             "skipped": total.skipped,
             "quarantined": quarantined,
         }
+
+    def load_totals(self, int slot):
+        cdef double limit = 0
+        cdef uint64_t inflight = 0
+        cdef int worker
+        if not 0 <= slot < <int>self.loads.size:
+            raise IndexError(f"no load {slot}")
+        for worker in range(self.worker_count):
+            limit += shm_load(self, worker, slot).limit
+            inflight += shm_load(self, worker, slot).inflight
+        return {"limit": limit, "inflight": inflight}
 
     def reason_totals(self):
         cdef uint64_t total[REASONS_MAX]
@@ -361,6 +392,8 @@ cdef class Segment:
         words = <uint64_t*>shm_worker(self, worker)
         for i in range(<int>len(WORKER_GAUGES)):
             atomic_store_u64(words + i, 0)
+        if atomic_load_u64(self.loads.used):
+            memset(shm_load(self, worker, 0), 0, self.loads.size * sizeof(LoadStats))
         for slot in range(self.endpoints.size):
             if self.endpoints.cells[slot].hash == 0:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -101,7 +102,8 @@ def _service(name: str) -> Iterator[int]:
 
 @contextmanager
 def _gateway(config: Path) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, "-m", "gw", "run", str(config)], start_new_session=True)
+    command = [sys.executable, "-m", "gw.cli.demo_gateway", str(os.getpid()), str(config)]
+    process = subprocess.Popen(command, start_new_session=True)
     try:
         yield process
     finally:

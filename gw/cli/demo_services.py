@@ -92,7 +92,7 @@ async def serve(name: str, sock: socket.socket) -> None:
     server = uvicorn.Server(uvicorn.Config(app, ws="wsproto", log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
     task = asyncio.create_task(server.serve([sock]))
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    server.should_exit = True
+    server.should_exit = server.force_exit = True  # whoever waits for an answer of ours has gone
     await task
 
 

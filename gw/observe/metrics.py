@@ -31,7 +31,7 @@ class Kind(Struct, frozen=True):
     name: str
     type: Literal["counter", "gauge", "histogram"]
     text: str
-    per: Literal["route", "worker", "endpoint", "policy", "name", ""] = ""
+    per: Literal["route", "worker", "endpoint", "policy", "load", "name", ""] = ""
     field: str = ""
     labels: tuple[str, ...] = ()
 
@@ -125,6 +125,13 @@ METRICS: tuple[Kind, ...] = (
         labels=("policy",),
     ),
     Kind("gw_policy_quarantined", "gauge", "Workers that set the policy aside until the next reload.", "policy", labels=("policy",)),
+    *_of(
+        "load",
+        "gauge",
+        ("gw_load_shed_limit", "limit", "Requests that `load-shed` lets through to a service at once, as learnt so far: of all workers, which learn each by itself."),
+        ("gw_load_shed_inflight", "inflight", "Requests in flight that count against it."),
+        labels=("service", "least", "most", "tolerance"),
+    ),
     Kind("gw_error_log_lines_dropped_total", "counter", "Error-log lines of the supervisor lost because the file or pipe took no more."),
     Kind("gw_memory_used_bytes", "gauge", "Memory in use in the cgroup with the tightest limit; absent without a limit."),
     Kind("gw_memory_limit_bytes", "gauge", "Memory limit of that cgroup; absent without a limit."),
@@ -144,7 +151,7 @@ METRICS: tuple[Kind, ...] = (
         labels=("name",),
     ),
     Kind("gw_slots_used", "gauge", "Slots of the shared tables taken, never given back before a restart.", labels=("table",)),
-    Kind("gw_slots", "gauge", "Slots of the shared tables: `process.routes_max`, `process.endpoints_max`, and those for policies with Python hooks.", labels=("table",)),
+    Kind("gw_slots", "gauge", "Slots of the shared tables: `process.routes_max`, `process.endpoints_max` (loads too), and of policies with Python hooks.", labels=("table",)),
     Kind("gw_limit_cells", "gauge", "Cells of `process.limit_cells`: `used` by a key that is not idle, or `free`.", labels=("state",)),
     Kind("gw_limit_full_total", "counter", "Times a limit found no cell for a key."),
     Kind("gw_lease_grants_total", "counter", "Leases granted of limits that a ledger counts."),
@@ -190,6 +197,7 @@ class Observed(Struct, frozen=True):
     routes: Mapping[str, bytes]
     endpoints: Mapping[tuple[str, str], bytes]  # by service and address
     policies: Mapping[str, bytes] = {}
+    loads: Mapping[tuple[str, str, str, str], bytes] = {}  # by service, and what `load-shed` learns with
     names: Mapping[str, Resolved] = {}
     restarts: Mapping[int, int] = {}  # by worker
     reloads: int = 0
@@ -233,7 +241,7 @@ def _shape(name: str) -> str:
 LE = [*map(repr, BOUNDS), "+Inf"]
 SHAPES = {kind.name: _shape(kind.name) for kind in METRICS if kind.type == "histogram"}
 HEADERS = {kind.name: f"# HELP {kind.name} {kind.text}\n# TYPE {kind.name} {kind.type}\n".encode() for kind in METRICS}
-FIGURES = {per: [kind for kind in METRICS if kind.per == per and kind.field] for per in ("route", "worker", "endpoint", "policy", "name")}
+FIGURES = {per: [kind for kind in METRICS if kind.per == per and kind.field] for per in ("route", "worker", "endpoint", "policy", "load", "name")}
 
 
 class Exposition:
@@ -268,6 +276,8 @@ class Exposition:
                 yield
         for name, key in self._seen.policies.items():
             self._policy(name, key)
+        for values, key in self._seen.loads.items():
+            self._load(values, key)
         self._reasons()  # last: what routes are in memory is known by now
 
     def _add(self, name: str, labels: str, value: float) -> None:
@@ -328,6 +338,11 @@ class Exposition:
                 self._histogram("gw_policy_seconds", f'{labels},phase="{phase}"', totals[phase])
         self._figures("policy", labels, totals)
         self._add("gw_policy_quarantined", labels, totals["quarantined"].count(self._seen.revision))
+
+    def _load(self, values: tuple[str, ...], key: bytes) -> None:
+        slot = self._seen.segment.find_load(key)
+        if slot is not None:
+            self._figures("load", _labels(("service", "least", "most", "tolerance"), values), self._seen.segment.load_totals(slot))
 
     def _workers(self) -> None:
         for index, figures in enumerate(self._seen.segment.workers()):

@@ -4,7 +4,7 @@ Not here: the order in which they run (that is what the operator wrote), and whe
 """
 
 from gw._fast.hooks import Refusal, Request, Response
-from gw.policy.base import Hooks, Kind, Need, Tools
+from gw.policy.base import Challenge, Hooks, Kind, Need, Tools
 from gw.policy.registry import BUILTIN, Policy, find
 
-__all__ = ["BUILTIN", "Hooks", "Kind", "Need", "Policy", "Refusal", "Request", "Response", "Tools", "find"]
+__all__ = ["BUILTIN", "Challenge", "Hooks", "Kind", "Need", "Policy", "Refusal", "Request", "Response", "Tools", "find"]

@@ -40,7 +40,7 @@ def build(config: Config, tools: Tools) -> AclStep:
     if problems:
         raise ConfigError(problems)
     allowed, denied = (_bits(_belongs(name, each, side) for name, each in tools.consumers.items()) for side in (config.allow, config.deny))
-    return AclStep("acl", allowed, denied, config.allow.groups, config.deny.groups, everybody)
+    return AclStep("acl", allowed, denied, config.allow.groups, config.deny.groups, everybody, tools.challenge)
 
 
 def _belongs(name: str, consumer: Consumer, members: Members) -> bool:

@@ -14,7 +14,7 @@ from gw.config.convert import nearest
 from gw.config.node import join
 from gw.config.syntax import FRAMING_FIELDS, is_token
 from gw.errors import ConfigError, Problem
-from gw.policy.base import Kind, Tools
+from gw.policy.base import Challenge, Kind, Tools
 from gw.store import KeysSource, PackedKeys, pack
 
 KIND: Kind = "authentication"
@@ -43,9 +43,18 @@ def build(config: Config, tools: Tools) -> ApiKeyStep:
     if problems:
         raise ConfigError(problems)
     places = [(kind, name) for kind, _, name in (text.partition(":") for text in config.look_in)]
-    schemes = dict.fromkeys(name if kind == "authorization" else "ApiKey" for kind, name in places)
-    challenge = "".join(f'WWW-Authenticate: {scheme} realm="{config.realm}"\r\n' for scheme in schemes)
-    return ApiKeyStep(NAME, places, tools.once(NAME, lambda: _keys(tools)), challenge.encode(), hide=config.hide_credential)
+    lines = "".join(f"WWW-Authenticate: {value}\r\n" for value in _asked(config))
+    return ApiKeyStep(NAME, places, tools.once(NAME, lambda: _keys(tools)), lines.encode(), hide=config.hide_credential)
+
+
+def challenge(config: Config) -> Challenge:
+    """What a request without a credential is asked for."""
+    return {"WWW-Authenticate": _asked(config)}
+
+
+def _asked(config: Config) -> list[str]:
+    schemes = dict.fromkeys(name if kind == "authorization" else "ApiKey" for kind, _, name in (text.partition(":") for text in config.look_in))
+    return [f'{scheme} realm="{config.realm}"' for scheme in schemes]
 
 
 def _keys(tools: Tools) -> ApiKeys:

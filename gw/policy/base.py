@@ -20,7 +20,12 @@ Kind = Literal["authentication", "authorisation", "limit", "shaping", "protectio
 Need = Literal["identity"]
 # A module whose policy answers every request by itself, so that nothing behind it runs, says ENDS = True.
 
+# The fields with which an authentication policy refuses a request without a credential, WWW-Authenticate among them (RFC 9110 section 11.6.1). Its
+# module says so in a function `challenge(config)`, for the policies behind it that refuse who has no identity.
+Challenge = dict[str, str | list[str]]
+
 BODY_LIMIT = 1 << 20  # bytes
+AUTHENTICATE = "www-authenticate"
 
 RequestHook = Callable[[Request], Response | Refusal | None] | Callable[[Request], Awaitable[Response | Refusal | None]]
 ResponseHook = Callable[[Request], None] | Callable[[Request], Awaitable[None]]
@@ -41,10 +46,11 @@ class Hooks(Struct, frozen=True):
     response_body: so is its body; may return bytes, which replace it. Not called for answers of gw's own, nor for those that have no body by
     their nature (to HEAD, 204, 304). done: the exchange has ended.
 
-    The hooks of bodies see what is sent, compressed or not, of at most `body_limit` bytes: a larger request is answered with 413, a larger
-    answer becomes 502. They and `origin_request` run only where the policy's part in the request has passed: an alternative of any-of that was not
-    needed sees nothing. `origin_request` and `done` are plain functions, the others may be `async def`; an answer of gw's own leaves at
-    once, without asynchronous response hooks. A hook that raises, or waits longer than `process.hook_timeout`, ends the exchange: nothing passes
+    The hooks of bodies see what is sent, compressed or not, of at most `body_limit` bytes: a larger request is answered with 413, a larger answer becomes 502.
+    What another policy has put in place of a body may be larger: there is no other bound for that than the memory that a worker may take. Where that has no
+    room, for the bytes of any body, the answer is 503. These hooks and `origin_request` run only where the policy's part in the request has passed: an
+    alternative of any-of that was not needed sees nothing. `origin_request` and `done` are plain functions, the others may be `async def`; an answer of gw's
+    own leaves at once, without asynchronous response hooks. A hook that raises, or waits longer than `process.hook_timeout`, ends the exchange: nothing passes
     that a policy has not seen to. attached: in each worker before the first request, with a function that writes an event and its fields into the error log.
     """
 
@@ -72,6 +78,27 @@ class Tools(Struct, frozen=True):
     store: Path | None = None  # the store's file, if there is one
     shared: bool = False  # the store has a ledger that other nodes count in too
     made: dict[str, Any] = {}  # filled by `once`
+    challenges: Sequence[tuple[str, Challenge]] = ()  # of the route's authentication policies, each with its name, in their order
+
+    @property
+    def challenge(self) -> dict[str, list[str]]:
+        """How to refuse who has no identity: what the authentication policies ask for. Where none says it, Bearer, since a 401 asks for something."""
+        asked: dict[str, list[str]] = {}
+        for _, fields in self.challenges:
+            for name, values in fields.items():
+                known = asked.setdefault(name, [])
+                known += [value for value in ([values] if isinstance(values, str) else values) if value not in known]
+        return asked if AUTHENTICATE in map(str.lower, asked) else {**asked, "WWW-Authenticate": ["Bearer"]}
+
+    @property
+    def bearers(self) -> list[str]:
+        """Names of the policies that know callers by bearer tokens (RFC 6750) and by nothing else."""
+        asked: dict[str, list[str]] = {}
+        for policy, fields in self.challenges:
+            for name, values in fields.items():
+                if name.lower() == AUTHENTICATE:
+                    asked.setdefault(policy, []).extend([values] if isinstance(values, str) else values)
+        return [policy for policy, values in asked.items() if all(value.partition(" ")[0].lower() == "bearer" for value in values)]
 
     @property
     def subjects(self) -> dict[str, str]:

@@ -21,7 +21,7 @@ from msgspec import Meta, Struct
 from gw._fast.hooks import Refusal, Request
 from gw.config.node import join
 from gw.errors import ConfigError, Problem
-from gw.policy.base import Hooks, Kind, Tools
+from gw.policy.base import Challenge, Hooks, Kind, Tools
 
 KIND: Kind = "authentication"
 NAME = "basic"
@@ -49,26 +49,31 @@ class User(NamedTuple):
 def build(config: Config, tools: Tools) -> Hooks:
     """An asynchronous hook; raises ConfigError when no consumer has a password, or for hashes that cannot be read."""
     passwords = tools.once(NAME, lambda: Passwords(_users(tools)))
-    challenge = {"WWW-Authenticate": f'Basic realm="{config.realm}", charset="UTF-8"'}
+    asks = challenge(config)
 
     async def check(request: Request) -> Refusal | None:
         fields = request.headers.get_all("Authorization")
         given = next((field for field in fields if field[:6].lower() == "basic "), None)
         if given is None:
-            return Refusal("no-credential", challenge)
+            return Refusal("no-credential", asks)
         request.presents()
         pair = credentials(given) if len(fields) == 1 else None
         verdict = await passwords.verify(*pair) if pair else False
         if verdict is None:
             return Refusal("decision-unavailable")
         if not pair or not verdict:
-            return Refusal("invalid-credential", challenge)
+            return Refusal("invalid-credential", asks)
         request.identify(NAME, consumer=passwords.users[pair[0]].consumer, subject=pair[0], credential=pair[0])
         if config.hide_credential:
             del request.headers["Authorization"]
         return None
 
     return Hooks(request=check)
+
+
+def challenge(config: Config) -> Challenge:
+    """What a request without a credential is asked for."""
+    return {"WWW-Authenticate": f'Basic realm="{config.realm}", charset="UTF-8"'}
 
 
 def credentials(field: str) -> tuple[str, str] | None:

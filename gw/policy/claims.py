@@ -51,10 +51,11 @@ def build(config: Config, tools: Tools) -> Hooks:
     if problems:
         raise ConfigError(problems)
     every, one_of = [_test(each) for each in config.all], [_test(each) for each in config.any]
+    challenge = tools.challenge
 
     def judge(request: Request) -> Refusal | None:
         if not request.known:
-            return Refusal("no-credential", {"WWW-Authenticate": "Bearer"})
+            return Refusal("no-credential", challenge)
         claims = request.claims or {}
         fit = all(test(claims) for test in every) and (not one_of or any(test(claims) for test in one_of))
         return None if fit else Refusal("not-permitted")

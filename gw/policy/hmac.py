@@ -13,7 +13,7 @@ from gw._fast.bucket import Limits
 from gw._fast.hooks import Refusal, Request
 from gw.config.units import Bounds, Duration, Size
 from gw.errors import ConfigError, Problem
-from gw.policy.base import Hooks, Kind, Tools
+from gw.policy.base import Challenge, Hooks, Kind, Tools
 from gw.policy.body_digest import digests_hold
 from gw.policy.message_signature import DERIVED, Key, Malformed, Signed, authorization_signatures, implied, key_of, message_signatures
 
@@ -100,7 +100,7 @@ class Signatures:
         self.monotonic = monotonic
         self._keys = keys
         self._used = used
-        self._asks = _asks(config)
+        self._asks = challenge(config)
 
     def request(self, request: Request) -> Refusal | None:
         """The hook."""
@@ -168,9 +168,9 @@ def _has_body(request: Request) -> bool:
     return "transfer-encoding" in request.headers or (request.headers.get("content-length") or "0").strip("0") != ""
 
 
-def _asks(config: Config) -> dict[str, str]:
+def challenge(config: Config) -> Challenge:
     """What a refusal asks for (RFC 9421 section 5.1)."""
-    fields = {"WWW-Authenticate": "Signature"}
+    fields: Challenge = {"WWW-Authenticate": "Signature"}
     if "message-signature" in config.accept:
         components = " ".join(f'"{name}"' for name in config.required)
         fields["Accept-Signature"] = f"sig1=({components});created;keyid{';nonce' if config.nonce == 'required' else ''}"

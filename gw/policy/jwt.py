@@ -17,7 +17,7 @@ from gw.config.node import join
 from gw.config.syntax import is_token
 from gw.config.units import Bounds, Duration, Size
 from gw.errors import ConfigError, Problem
-from gw.policy.base import Kind, Tools
+from gw.policy.base import Challenge, Kind, Tools
 from gw.store import source_key
 from gw.store.jwks import DISCOVERY, JwksSource, Keys, issuer_of, plain_http_allowed
 from gw.tls.jwk import VerifyKey, read_keys, secret_key
@@ -128,6 +128,11 @@ def build(config: Config, tools: Tools) -> JwtStep:
         cache_entries=cache.entries if cache else 0,
         cache_octets=cache.bytes if cache else 0,
     )
+
+
+def challenge(config: Config) -> Challenge:
+    """What a request without a credential is asked for."""
+    return {"WWW-Authenticate": f'Bearer realm="{config.realm}"'}
 
 
 def _supply(config: Config, tools: Tools) -> KeySupply:

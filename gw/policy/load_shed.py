@@ -38,9 +38,18 @@ def build(config: Config, tools: Tools) -> ShedStep:
     shedder = LEARNT.get(settings) or Shedder(*settings[1:])
     LEARNT[settings] = shedder
     try:
-        return ShedStep("load-shed", shedder, priority=config.priority, by=config.by, priorities=config.priorities, dry=config.dry_run)
+        slot = tools.segment.load_slot(load_key(tools.service, config)) if tools.segment else -1
+    except OverflowError as error:
+        raise ConfigError([Problem(message=str(error), pointer=tools.pointer, hint="settings of earlier revisions count: restart gw")]) from None
+    try:
+        return ShedStep("load-shed", shedder, priority=config.priority, by=config.by, priorities=config.priorities, dry=config.dry_run, slot=slot)
     except ValueError as error:
         raise ConfigError([Problem(message=str(error), pointer=f"{tools.pointer}.priorities")]) from None
+
+
+def load_key(service: str, config: Config) -> bytes:
+    """Under which the segment shows what is known of a service: for each of the settings that are learnt with."""
+    return f"load:{service} {config.least} {config.most} {config.tolerance:g}".encode()
 
 
 def _check(config: Config, tools: Tools) -> None:

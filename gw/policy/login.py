@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from gw._fast.hooks import Refusal, Request, Response
 from gw.policy import cookies
+from gw.policy.base import Challenge
 from gw.policy.provider import Provider, Refused, Tokens
 from gw.policy.remote import Answers, Unreachable
 from gw.policy.session import COOKIES_MAX, Seal, chunk_name, is_ours, joined, split
@@ -55,14 +56,14 @@ class Begun(Struct, array_like=True, frozen=True):
 class Login:
     """The policy at work in one worker."""
 
-    def __init__(self, config: Config, provider: Provider, subjects: dict[str, str]) -> None:
+    def __init__(self, config: Config, provider: Provider, subjects: dict[str, str], asks: Challenge) -> None:
         self.config = config
         self._provider = provider
         self._subjects = subjects
         self._name = config.cookie.name
         self._session = Seal(config.cookie.keys, f"session {config.client_id} {self._name}")
         self._begun = Seal(config.cookie.keys, f"login {config.client_id} {self._name}")
-        self._asks = {"WWW-Authenticate": f'Cookie cookie-name="{self._name}"'}
+        self._asks = asks
         self._scope = " ".join(dict.fromkeys(["openid", *config.scopes]))
         self._renewals: Answers[Session | None] = Answers(RENEWALS)
 

@@ -11,10 +11,10 @@ from msgspec import Meta, Struct
 from gw._fast.hooks import Refusal, Request
 from gw._fast.tls import Tls
 from gw.errors import ConfigError, Problem
-from gw.policy.base import Hooks, Kind, Tools
+from gw.policy.base import Challenge, Hooks, Kind, Tools
 
 KIND: Kind = "authentication"
-CHALLENGE = {"WWW-Authenticate": "Certificate"}
+CHALLENGE: Challenge = {"WWW-Authenticate": "Certificate"}
 ESCAPED = re.compile(r"\\([0-9A-Fa-f]{2}|.)")
 PIECE = re.compile(r"(?:[^\\,+]|\\.)+")  # of a subject: one attribute; `\,` and `\+` are text (RFC 4514 section 2.4)
 
@@ -46,6 +46,11 @@ def build(config: Config, tools: Tools) -> Hooks:
         return None
 
     return Hooks(request=check)
+
+
+def challenge(_: Config) -> Challenge:
+    """What a request without a credential is asked for."""
+    return CHALLENGE
 
 
 def names(tls: Tls) -> Iterator[str]:

@@ -18,7 +18,7 @@ from gw.config.syntax import is_field_value, is_token
 from gw.config.units import Bounds, Duration
 from gw.errors import ConfigError, Problem
 from gw.policy import cookies
-from gw.policy.base import Hooks, Kind, Tools
+from gw.policy.base import Challenge, Hooks, Kind, Tools
 from gw.policy.remote import Answers, Reach, Remote, Unreachable, check_url
 
 KIND: Kind = "authentication"
@@ -90,6 +90,11 @@ def build(config: Config, tools: Tools) -> Hooks:
     return Hooks(request=Introspection(config, remote, tools.subjects).request, attached=remote.attach)
 
 
+def challenge(_: Config) -> Challenge:
+    """What a request without a credential is asked for."""
+    return {"WWW-Authenticate": "Bearer"}
+
+
 def _flaws(config: Config) -> list[tuple[str, str]]:
     own = [config.client_id is not None, config.client_secret is not None, config.bearer is not None]
     flaws = []
@@ -120,7 +125,7 @@ class Introspection:
         """The hook."""
         found = list(self._presented(request))
         if not found:
-            return Refusal("no-credential", {"WWW-Authenticate": "Bearer"})
+            return Refusal("no-credential", challenge(self.config))
         request.presents()
         if len(found) > 1 or not TOKEN.fullmatch(found[0]):
             return _refusal("invalid-credential", "invalid_request", "one well-formed token is expected")

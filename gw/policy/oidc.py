@@ -10,7 +10,7 @@ from gw._fast.keys import NAMES
 from gw.config.syntax import is_token
 from gw.config.units import Bounds, Duration
 from gw.errors import ConfigError, Problem
-from gw.policy.base import Hooks, Kind, Tools
+from gw.policy.base import Challenge, Hooks, Kind, Tools
 from gw.policy.login import Login
 from gw.policy.provider import Provider
 from gw.policy.remote import Reach, Remote, check_url
@@ -69,8 +69,13 @@ def build(config: Config, tools: Tools) -> Hooks:
         raise ConfigError(problems)
     remote = Remote("oidc", config.reach, tools.base, f"{tools.pointer}.reach.ca")
     provider = Provider(remote, config.issuer, config.client_id, config.client_secret, config.algorithms, round(config.leeway))
-    login = Login(config, provider, tools.subjects)
+    login = Login(config, provider, tools.subjects, challenge(config))
     return Hooks(request=login.request, response=login.response, attached=remote.attach)
+
+
+def challenge(config: Config) -> Challenge:
+    """What a request without a credential is asked for."""
+    return {"WWW-Authenticate": f'Cookie cookie-name="{config.cookie.name}"'}
 
 
 def _flaws(config: Config) -> list[tuple[str, str, str]]:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from gw.config.convert import nearest
 from gw.errors import ConfigError, Problem
-from gw.policy.base import Kind, Need
+from gw.policy.base import Challenge, Kind, Need
 
 BUILTIN = (
     "headers",
@@ -61,6 +61,7 @@ class Policy(Struct, frozen=True):
     file: Path | None = None  # of the operator's own; None when built in
     need: Need | Callable[[Any], Need | None] | None = None
     ends: bool = False  # it answers every request by itself
+    challenge: Callable[[Any], Challenge] | None = None  # what it asks for of a request without a credential, with this config
 
     def needs(self, config: Struct) -> Need | None:
         """What must be known before it runs with this config."""
@@ -115,4 +116,4 @@ def _taken_apart(name: str, module: ModuleType, file: Path | None, pointer: str)
         raise ConfigError([Problem(message=f"policy '{name}': {module.__file__} needs a msgspec Struct `Config` and a function `build(config, tools)`", pointer=pointer)])
     said = module.__dict__
     summary = (module.__doc__ or "").strip().partition("\n")[0]
-    return Policy(name, config, build, summary, said.get("KIND", "custom"), file, said.get("NEEDS"), said.get("ENDS", False))
+    return Policy(name, config, build, summary, said.get("KIND", "custom"), file, said.get("NEEDS"), said.get("ENDS", False), said.get("challenge"))

@@ -43,7 +43,7 @@ def build(config: Config, tools: Tools) -> ScopeStep:
     needs = {method: (_of(every, method), _of(one_of, method)) for method in sorted({*every, *one_of})}
     if "GET" in needs:
         needs.setdefault("HEAD", needs["GET"])
-    return ScopeStep("scopes", [(method, *need) for method, need in needs.items()])
+    return ScopeStep("scopes", [(method, *need) for method, need in needs.items()], tools.challenge, tools.bearers)
 
 
 def _by_method(wanted: Wanted) -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from gw._fast.rate import ThrottleStep
+from gw._fast.rate import Lines, ThrottleStep
 from gw.config.units import Bounds, Duration
 from gw.errors import ConfigError, Problem
 from gw.policy.base import Kind, Tools
@@ -38,4 +38,5 @@ def build(config: Config, tools: Tools) -> ThrottleStep:
         hint = f"one request comes due every {Duration(us / rate / 1_000_000)}"
         raise ConfigError([Problem(message=f"nobody could wait: a place in the queue takes longer than {config.max_wait}", pointer=f"{tools.pointer}.max_wait", hint=hint)])
     with placed(tools):
-        return ThrottleStep("throttle", **settings("throttle", config, tools), rate=rate, per_us=us, burst=config.burst, places=places)
+        lines = tools.once("throttle", Lines)
+        return ThrottleStep("throttle", **settings("throttle", config, tools), rate=rate, per_us=us, burst=config.burst, places=places, lines=lines)

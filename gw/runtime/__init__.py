@@ -7,7 +7,7 @@ from gw._fast.snapshot import Snapshot
 from gw.runtime.cases import CaseFile
 from gw.runtime.compile import compile_snapshot, endpoint_key, route_key, route_name
 from gw.runtime.explain import Decision, Engine, Loser, Reply, Verdict, decide
-from gw.runtime.steps import policy_key
+from gw.runtime.steps import loads_of, policy_key
 from gw.runtime.trial import Coverage, Difference, Outcome, Trial, flaws, unused
 from gw.runtime.warn import warnings
 
@@ -27,6 +27,7 @@ __all__ = [
     "decide",
     "endpoint_key",
     "flaws",
+    "loads_of",
     "policy_key",
     "route_key",
     "route_name",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gw._fast.alternative import ForgetStep, MarkStep
+from gw._fast.hooks import check_fields
 from gw._fast.identity import FIELDS, IdentityStep
 from gw._fast.python_step import PythonStep
 from gw._fast.shm import Segment
@@ -17,9 +20,9 @@ from gw._fast.step import HeaderStep, Step
 from gw.config import Config, convert, policies_of, written_policies
 from gw.config.model import Route
 from gw.config.node import join
-from gw.config.policies import ALL, ANY, WrittenPolicy
+from gw.config.policies import ALL, ANY, WrittenPolicy, leaves
 from gw.errors import ConfigError, Problem
-from gw.policy import Hooks, Kind, Policy, Tools, find
+from gw.policy import Challenge, Hooks, Kind, Policy, Tools, find, load_shed
 from gw.store import Source
 
 ANONYMOUS = "anonymous"  # the policy that takes whoever presents no credential
@@ -67,6 +70,7 @@ class StepBuilder:
         self.store = base / config.store.file if config.store and config.store.file else None
         self.shared = config.store is not None and config.store.redis is not None
         self.made: dict[str, Any] = {}
+        self.challenges: dict[str, Challenge] = {}  # by the pointer of the policy
         self.tells = IdentityStep({field: getattr(config.identity, field) for field in FIELDS})
         self.authenticates = any(self._kind(each) == "authentication" for each in written_policies(config))
 
@@ -85,7 +89,7 @@ class StepBuilder:
         written = written_for(self.config, index)
         if self.config.access == "deny" and not (route.public or any(map(self._guards, written))):
             raise ConfigError([_unguarded(index, name)])
-        plan = self._plan(written, self._tools(name, route.service or "", params))
+        plan = self._plan(written, self._tools(name, route.service or "", params, self._challenges(written)))
         plan.guard()
         if self.authenticates:
             plan.steps.append(self.tells)
@@ -93,7 +97,8 @@ class StepBuilder:
 
     def of_consumer(self, name: str) -> Plan:
         """The steps that run behind any route's once this consumer is known. Raises ConfigError."""
-        return self._plan(policies_of(self.config.consumers[name].policies, f"$.consumers.{name}.policies"), self._tools(f"consumer:{name}", "", ()))
+        written = policies_of(self.config.consumers[name].policies, f"$.consumers.{name}.policies")
+        return self._plan(written, self._tools(f"consumer:{name}", "", (), self._all_challenges)) if written else Plan()
 
     def _kind(self, written: WrittenPolicy) -> str:
         try:
@@ -112,8 +117,25 @@ class StepBuilder:
         self.found[written.name] = policy
         return policy
 
-    def _tools(self, route: str, service: str, params: Sequence[str]) -> Tools:
-        return Tools(route, "", service, self.base, self.segment, self.config.consumers, self.sources, params, self.store, self.shared, self.made)
+    def _tools(self, route: str, service: str, params: Sequence[str], challenges: list[tuple[str, Challenge]]) -> Tools:
+        return Tools(route, "", service, self.base, self.segment, self.config.consumers, self.sources, params, self.store, self.shared, self.made, challenges)
+
+    @cached_property
+    def _all_challenges(self) -> list[tuple[str, Challenge]]:
+        return self._challenges(written_policies(self.config))
+
+    def _challenges(self, written: Iterable[WrittenPolicy]) -> list[tuple[str, Challenge]]:
+        found = []
+        for each in leaves(written):
+            with suppress(ConfigError):  # told when its step is built
+                found.append((each.name, self._challenge(each)))
+        return [(name, challenge) for name, challenge in found if challenge]
+
+    def _challenge(self, written: WrittenPolicy) -> Challenge:
+        if written.pointer not in self.challenges:
+            policy = self._find(written)
+            self.challenges[written.pointer] = _asked(policy, convert(written.config, policy.config, written.pointer), written.pointer) if policy.challenge else {}
+        return self.challenges[written.pointer]
 
     def _plan(self, written: Sequence[WrittenPolicy], tools: Tools) -> Plan:
         plan = Plan()
@@ -168,6 +190,7 @@ class StepBuilder:
     def _step(self, written: WrittenPolicy, tools: Tools) -> Step:
         policy = self._find(written)
         config = convert(written.config, policy.config, written.pointer)
+        self._challenge(written)
         built = self._built(policy, config, replace(tools, pointer=written.pointer))
         if isinstance(built, Step):
             return _placed(built, written)
@@ -220,6 +243,29 @@ class StepBuilder:
 def policy_key(name: str) -> bytes:
     """Under which the segment counts what a policy's Python hooks take."""
     return f"policy:{name}".encode()
+
+
+def _asked(policy: Policy, config: Any, pointer: str) -> Challenge:
+    """What the module says, if it can be sent."""
+    try:
+        asked = policy.challenge(config) if policy.challenge else {}
+        check_fields(asked)
+    except Exception as error:
+        if policy.file is None:
+            raise
+        raise ConfigError([Problem(message=f"policy '{policy.name}': challenge(): {type(error).__name__}: {error}", pointer=pointer)]) from error
+    return asked
+
+
+def loads_of(config: Config) -> dict[tuple[str, str, str, str], bytes]:
+    """What `load-shed` learns with: service, `least`, `most` and `tolerance`, and under which key the segment shows it."""
+    found = {}
+    for index, route in enumerate(config.routes):
+        for each in leaves(written_for(config, index)) if route.service else ():
+            if each.name == "load-shed":
+                settings = convert(each.config, load_shed.Config, each.pointer)
+                found[route.service or "", str(settings.least), str(settings.most), f"{settings.tolerance:g}"] = load_shed.load_key(route.service or "", settings)
+    return found
 
 
 def _placed(step: Step, written: WrittenPolicy) -> Step:

@@ -14,7 +14,7 @@ from gw._fast.shm import PHASES
 from gw.config import written_policies
 from gw.config.model import Config, Endpoint, Listener
 from gw.observe.metrics import CONTENT_TYPE, NO_ROUTE, Observed, render_in_turns
-from gw.runtime import endpoint_key, policy_key, route_key, route_name
+from gw.runtime import endpoint_key, loads_of, policy_key, route_key, route_name
 from gw.server.leases import summed
 from gw.server.slots import Slot
 from gw.server.sockets import name_of
@@ -30,6 +30,7 @@ class View:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
+        self._loads: tuple[int, dict[tuple[str, str, str, str], bytes]] = (0, {})  # of a revision
 
     def alive(self) -> bool:
         """Whether any worker lives."""
@@ -50,6 +51,8 @@ class View:
         """Exposition text in pieces, and its content type."""
         this = self._supervisor
         config = this.current.config
+        if self._loads[0] != this.current.number:
+            self._loads = (this.current.number, loads_of(config))
         endpoints = {(name, address): endpoint_key(name, address) for name, service in config.services.items() for address in map(_address, service.endpoints)}
         observed = Observed(
             segment=this.segment,
@@ -58,6 +61,7 @@ class View:
             routes={NO_ROUTE: route_key(""), **{name: route_key(name) for name in map(route_name, config.routes)}},
             endpoints=endpoints,
             policies={name: policy_key(name) for name in _policy_names(config)},
+            loads=self._loads[1],
             names=dict(this.discovery.names),
             restarts={slot.index: slot.restarts for slot in this.workers.slots},
             reloads=this.reloader.done,

@@ -278,6 +278,32 @@ def test_counters_outlive_a_worker_and_a_reload(crowded: Gateway) -> None:
     assert {sample.value for sample in seen.samples if sample.name == "gw_worker_revision"} == {2}
 
 
+def test_what_load_shed_has_learnt_is_shown_for_each_service(slow_origin: int, gateway: Gateway) -> None:
+    """Two workers learn each by itself, from 20 on or from `most`; what a killed worker knew and held goes with it."""
+    shed = "load-shed: {most: 8}"
+    routes = f"[{{path: /, service: one, policies: [{shed}]}}, {{path: /a, service: one, policies: [{shed}]}}, {{path: /b, service: two}}, {{path: /c, service: three}}]"
+    services = f"one: {{endpoints: ['127.0.0.1:{slow_origin}']}}, two: {{endpoints: ['127.0.0.1:1'], policies: [load-shed]}}, three: {{endpoints: ['127.0.0.1:1']}}"
+    gateway.write(f"services: {{{services}}}\nroutes: {routes}")
+    gateway.start()
+    until(lambda: _listening(gateway.admin), 10, "the admin address is open")
+
+    def shown(name: str) -> list[tuple[str, str, float]]:
+        return [(each.labels["service"], each.labels["most"], each.value) for each in Scrape(gateway).samples if each.name == name]
+
+    assert shown("gw_load_shed_limit") == [("one", "8", 16), ("two", "1000", 40)]
+    assert shown("gw_load_shed_inflight") == [("one", "8", 0), ("two", "1000", 0)]
+    with socket.create_connection(("127.0.0.1", gateway.port), 10) as first, socket.create_connection(("127.0.0.1", gateway.port), 10) as second:
+        first.sendall(b"GET /30 HTTP/1.1\r\nHost: h\r\n\r\n")
+        second.sendall(b"GET /a/30 HTTP/1.1\r\nHost: h\r\n\r\n")
+        until(lambda: shown("gw_load_shed_inflight")[0] == ("one", "8", 2), 5, "both count, whichever worker they are in")
+        assert gateway.call("reload")["ok"]
+        assert shown("gw_load_shed_inflight")[0] == ("one", "8", 2)
+        for pid in gateway.workers():
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: shown("gw_load_shed_inflight")[0] == ("one", "8", 0), 5, "nothing is in flight in dead workers")
+    until(lambda: shown("gw_load_shed_limit") == [("one", "8", 16), ("two", "1000", 40)], 5, "new workers begin anew")
+
+
 # Health
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,46 @@ def test_the_demo_does_what_it_prints(folder: Path) -> None:
         said = process.communicate(timeout=20)[0]
     assert process.returncode == 0, said
     assert f"curl http://127.0.0.1:{port}/users " in said
+
+
+def family(pid: int) -> list[int]:
+    """The processes that this one started, and those that they did."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for each in found:
+        found += [child for child, parent in parents.items() if parent == each]
+    return found[1:]
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.speed
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_demo_that_is_killed_leaves_nothing_behind(folder: Path, *, busy: bool) -> None:
+    port = free_port()
+    with ExitStack() as stack:
+        process = stack.enter_context(running("demo", "--port", str(port), port=port))
+        wait_for(lambda: len(family(process.pid)) == 5)  # two services, the supervisor and its workers
+        started = family(process.pid)
+        stack.callback(lambda: [os.kill(each, signal.SIGKILL) for each in started if lives(each)])
+        if busy:
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+            client.sendall(b"GET /users/slow?seconds=20 HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert get(port, "/users")[0] == 200  # the services are at work
+        process.kill()
+        killed = time.monotonic()
+        wait_for(lambda: not any(map(lives, started)))
+        assert time.monotonic() - killed < 2
+        socket.create_server(("127.0.0.1", port)).close()
 
 
 def websocket_echo(port: int, text: str) -> str:

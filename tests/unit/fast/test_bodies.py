@@ -439,6 +439,61 @@ def test_many_at_once_leave_nothing_behind(rig: Make, origin: Origin) -> None:
     assert _settled(made) <= first
 
 
+KEEPS = f"""
+def build(config: Config, tools: Tools) -> Hooks:
+    def see(request: Request, body: bytes) -> None:
+        SEEN.append(len(body))
+    def twice(request: Request, body: bytes) -> bytes:
+        SEEN.append(len(body))
+        return body * 2
+    async def later(request: Request, body: bytes) -> bytes:
+        await asyncio.sleep(0.001)
+        SEEN.append(len(body))
+        return body * 2
+    return Hooks(**{{tools.route: locals()[config.text]}}, body_limit={BIG})
+"""
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "room", "seen", "refused"),
+    [
+        ("see", 1.5, [], True),
+        ("see", 2.5, [MIB], False),
+        ("twice", 1.5, [], True),
+        ("twice", 2.5, [MIB], True),
+        ("twice", 3.5, [MIB], False),
+        ("later", 2.5, [MIB], True),
+        ("later", 3.5, [MIB], False),
+    ],
+)
+@pytest.mark.parametrize("phase", ["request_body", "response_body"])
+def test_a_body_that_there_is_no_memory_for_is_refused(rig: Make, script: Callable[..., Script], phase: str, kind: str, room: float, seen: list[int], *, refused: bool) -> None:
+    """A body of 1 MiB is held as it was gathered, as bytes for the hook, and as what the hook makes of it: two of these at a time."""
+    body = b"x" * MIB
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (MIB, body) if phase == "response_body" else b"HTTP/1.1 204 No Content\r\n\r\n"
+    at = script(lambda _: answer)
+    config = behind(at, f"keeps: {{text: {kind}}}").replace("name: all", f"name: {phase}, max_body: 4MiB")
+    made = rig(config, keeps=KEEPS)
+    for _ in range(2):
+        with Client(made.port) as client:
+            assert client.ask("/", method="POST", body=b"y").status < 300  # connections and exchanges are there from now on
+        made.quiet()
+        held = _settled(made)
+        made.module("keeps").SEEN.clear()
+        made.segment.set_worker(0, memory_ask=held, memory_most=held + int(room * MIB) + 100_000)
+        with Client(made.port) as client:
+            found = client.ask("/", method="POST", body=body if phase == "request_body" else b"")
+        assert found.status == (503 if refused else 200 if phase == "response_body" else 204)
+        assert not refused or found.told["reason"] == "overloaded"
+        asked = made.module("keeps").SEEN
+        assert asked == seen
+        made.quiet()
+        made.segment.set_worker(0, memory_ask=2**64 - 1, memory_most=2**64 - 1)
+        made.call(lambda: made.lane.shed(False))
+        assert _settled(made) <= held
+
+
 def _settled(made: Rig) -> int:
     until(lambda: made.stats()["connections"] == 0, "every client has gone")
     return made.figures()["memory_bytes"]

@@ -54,7 +54,7 @@ def test_a_full_directory_says_what_to_raise_and_still_knows_its_keys() -> None:
         segment.endpoint_slot(key)
     with pytest.raises(OverflowError, match=r"2 distinct endpoints; raise process\.endpoints_max"):
         segment.endpoint_slot(b"c")
-    assert segment.occupancy() == {"routes": (3, 3), "endpoints": (2, 2), "policies": (0, 256)}
+    assert segment.occupancy() == {"routes": (3, 3), "endpoints": (2, 2), "policies": (0, 256), "loads": (0, 2)}
     assert repr(segment) == "<Segment: 1 workers, 3/3 routes, 2/2 endpoints>"
 
 
@@ -63,7 +63,7 @@ def test_looking_a_key_up_claims_nothing() -> None:
     assert segment.find_route(b"a") is None
     assert segment.find_endpoint(b"a") is None
     assert segment.find_policy(b"a") is None
-    assert segment.occupancy() == {"routes": (0, 4), "endpoints": (0, 4), "policies": (0, 256)}
+    assert segment.occupancy() == {"routes": (0, 4), "endpoints": (0, 4), "policies": (0, 256), "loads": (0, 4)}
 
 
 def test_processes_that_claim_at_once_agree() -> None:

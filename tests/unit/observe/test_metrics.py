@@ -254,7 +254,8 @@ def test_others_have_their_turn_while_it_is_written(large: Observed) -> None:
 def test_every_metric_of_the_table_appears_and_no_other() -> None:
     state = SimpleNamespace(lookups=1, failures=0, changes=0, failure=None, addresses=())
     lent = SimpleNamespace(grants=3, units=30, returned=2, refusals=1, failures=0, leases=1, away=False)
-    seen = observed(names={"a": state}, memory=(5, 10), policies={"stamp": b"policy:stamp"}, lent=lent)
+    seen = observed(names={"a": state}, memory=(5, 10), policies={"stamp": b"policy:stamp"}, lent=lent, loads={("users", "4", "1000", "1.5"): b"load:users"})
+    seen.segment.load_slot(b"load:users")
     seen.segment.count_hook(0, seen.segment.policy_slot(b"policy:stamp"), 1)
     seen.segment.count(0, seen.segment.route_slot(b"route:users"), 503, reason=0)
     seen.segment.set_worker(0, heartbeat_ms=1)

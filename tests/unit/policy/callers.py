@@ -18,7 +18,13 @@ from tests.unit.fast.rig import PREAMBLE, Answer, Client, Origin, Rig, behind
 
 # Who sends X-Known is known: to be the consumer X-Who, with X-Groups, X-Scopes and X-Claims.
 CALLER = """
+from gw.policy import Challenge
+
 KIND = "authentication"
+
+
+def challenge(config: Config) -> Challenge:
+    return {"WWW-Authenticate": "Bearer"}
 
 
 def build(config: Config, tools: Tools) -> Hooks:

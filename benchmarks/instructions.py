@@ -89,7 +89,8 @@ def markdown(counts: dict[str, Count]) -> str:
 
 def keep(counts: dict[str, Count], path: Path = GOLDEN) -> None:
     """Write the golden numbers with what they were made with."""
-    path.write_text(json.dumps({"per_request": {peer: {name: getattr(found, name) for name in GATED} for peer, found in counts.items()}, "made_with": toolchain()}, indent=1) + "\n")
+    per_request = {peer: {name: getattr(found, name) for name in GATED} for peer, found in counts.items()}
+    path.write_text(json.dumps({"per_request": per_request, "made_with": toolchain()}, indent=1) + "\n")
 
 
 def gate(found: Count, path: Path = GOLDEN) -> int:

@@ -40,14 +40,17 @@ cdef extern from *:
 
 
 cdef inline const char* text_end(const char* p, const char* end) noexcept nogil:
-    """The first byte that no field value may hold; `end` when there is none, or it stands in the last 15."""
+    """The first byte that no field value may hold, or `end`; of text of at least 16 bytes."""
     cdef int found
     while end - p >= 16:
         found = controls(p)
         if found:
             return p + trailing_zeros(<unsigned long long>found)
         p += 16
-    return end
+    if p == end:
+        return end
+    found = controls(end - 16) >> (16 - (end - p))      # those before p hold none
+    return p + trailing_zeros(<unsigned long long>found) if found else end
 
 
 cdef inline uint64_t word_at(const char* p, size_t left) noexcept nogil:

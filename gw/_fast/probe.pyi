@@ -38,7 +38,7 @@ def responses(heads: list[bytes], *, max_head: int = 32768, max_fields: int = 10
     """The heads in turn, each in one piece, as answers of one endpoint; with each whether it was one that came before."""
 
 def field_text(text: bytes) -> int:
-    """Bytes up to the first that no field value may hold, or all; it is not found in the last 15."""
+    """Bytes up to the first that no field value may hold, or all; of at least 16."""
 
 def chunked(pieces: list[bytes]) -> tuple[bytes, bytes, int] | str | None:
     """Payload, trailer section without the empty line, and bytes taken; a fault; or None when more is needed."""

@@ -134,8 +134,10 @@ def responses(list heads, *, uint32_t max_head=32768, uint32_t max_fields=100):
 
 
 def field_text(bytes text not None) -> int:
-    """Bytes up to the first that no field value may hold, or all; it is not found in the last 15."""
+    """Bytes up to the first that no field value may hold, or all; of at least 16."""
     cdef const char* start = text
+    if len(text) < 16:
+        raise ValueError("16 bytes are looked at together")
     return text_end(start, start + len(text)) - start
 
 

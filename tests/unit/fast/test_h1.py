@@ -353,6 +353,7 @@ long_names = st.sampled_from(
 
 @given(st.lists(st.tuples(long_names, space, long_values, space), min_size=1, max_size=4), st.binary(max_size=20), cuts)
 @example([("Authorization", " ", "Bearer " + "a" * 300, " ")], b"", [60])
+@example([("Authorization", " ", "Bearer " + "a" * 39, "")], b"", [])
 @example([("Connection", "", "a" * 60 + ", close", "")], b"", [])
 @example([("Cookie", " ", "a" * 44 + "\r\n folded", "")], b"", [])
 @example([("Cookie", " ", "a" * 43, "")], b"", [])
@@ -364,11 +365,11 @@ def test_long_values_are_read_as_the_engine_reads_them(given_fields: list[tuple[
     assert probe.request(split(data, places), max_head=MAX, max_line=MAX) == expected
 
 
-@given(st.binary(max_size=80))
+@given(st.binary(min_size=16, max_size=80))
 @example(bytes(range(32, 127)) + b"\t" + bytes(range(128, 256)) + bytes(16))
 def test_the_end_of_a_value_is_its_first_control_character(data: bytes) -> None:
     first = next((at for at, byte in enumerate(data) if (byte < 32 and byte != 9) or byte == 127), len(data))
-    assert probe.field_text(data) == (first if first < len(data) - len(data) % 16 else len(data))
+    assert probe.field_text(data) == first
 
 
 @given(st.lists(answers(), min_size=1, max_size=6), st.lists(st.integers(0, 5), min_size=1, max_size=40))

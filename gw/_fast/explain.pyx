@@ -12,7 +12,7 @@ from gw._fast.answer cimport (
     redirect_answer,
 )
 from gw._fast.bodies cimport (
-    body_bytes, frame_down, frame_up, gather_down, gather_up, gathers_down, gathers_up, origin_step, request_body_step, response_body_step,
+    body_bytes, body_ready, frame_down, frame_up, gather_down, gather_up, gathers_down, gathers_up, origin_step, request_body_step, response_body_step,
 )
 from gw._fast.decide cimport allow_upgrade, exchange_route, fault_reason, make_id, step_due, step_goes_on
 from gw._fast.forward cimport address_trusted, choose_framing, client_address, request_head, response_head
@@ -294,7 +294,7 @@ cdef class Inquiry:
 
     cdef _choose(self):
         cdef Exchange* x = self.x
-        if self.gathered and not frame_up(x):
+        if self.gathered and not (body_ready(x, False) and frame_up(x)):
             self._fail(R_OVERLOADED)
         elif x.plan.action == ACT_FORWARD and x.plan.service.n_pools:
             x.choice = pick(&x.plan.service.picker, x.lane.reactor.now_ms, 0)
@@ -345,10 +345,10 @@ cdef class Inquiry:
         cdef Out out
         cdef bytes body
         if self.gathered:
-            body = body_bytes(x, True)
-            if not frame_down(x):
+            if not body_ready(x, True) or not frame_down(x):
                 self._fail(R_OVERLOADED)
                 return
+            body = body_bytes(x, True)
         else:
             body = b"" if x.down.done else _decoded(bytes(self.given[x.answer.head_len:]), x.down.framing == BODY_CHUNKED)
         choose_framing(x)

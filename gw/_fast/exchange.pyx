@@ -585,6 +585,7 @@ cdef void client_timeout(Conn* client, uint32_t events) noexcept nogil:
         make_id(x)
         x.request.minor = 1
         x.request.method = x.parser.method
+        classify_method(x)          # an answer to HEAD has no body, whatever it says
         x.flags |= X_CLOSE | X_DONE_UP
         client.inbuf.start = client.inbuf.end
         client.lingers = 1

@@ -91,6 +91,20 @@ def test_a_head_that_does_not_come_ends_the_connection(bench, impatient, start: 
     assert [answer.status for answer in reader.finals] in ([], [408])
 
 
+@pytest.mark.parametrize("start", [b"HEAD / HTTP/1.1\r\nHost:", b"HEAD "])
+def test_a_head_request_that_does_not_come_gets_no_body(bench, impatient, start: bytes) -> None:
+    async def scene() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", impatient.port)
+        writer.write(start)
+        answer = await asyncio.wait_for(reader.read(-1), SHORT + LATE + 1)
+        writer.close()
+        return answer
+
+    answer = bench.run(scene())
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert answer.index(b"\r\n\r\n") == len(answer) - 4
+
+
 def test_a_trickling_head_does_not_extend_its_time(bench, impatient) -> None:
     async def scene() -> float:
         wire = await connect(impatient.port)

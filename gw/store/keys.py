@@ -11,6 +11,8 @@ import struct
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,12 +20,14 @@ import msgspec
 from msgspec import Struct
 
 from gw.errors import GatewayError
+from gw.store.clerk import Clerk
 from gw.store.database import connect, told
 from gw.store.source import Log, Publish, Source
 
 POLL = 0.3  # seconds between two looks at the file
 RETRY = 2.0  # seconds until a file that failed is opened again
-TURN = 4096  # keys read in one turn of the loop
+TURN = 4096  # keys read at once
+Row = tuple[str, str, str, int | None]
 RECORD = struct.Struct("<32sqII")  # as gw._fast.api_keys reads it
 ALPHABET = string.ascii_lowercase + string.digits
 SECRET = 36  # characters, 186 bits; a whole key is one block of SHA-256
@@ -65,7 +69,7 @@ def hashed(key: str) -> str:
     return HASHED + hashlib.sha256(key.encode()).hexdigest()
 
 
-def pack(keys: Iterable[tuple[str, str, str, int | None]]) -> PackedKeys:
+def pack(keys: Iterable[Row]) -> PackedKeys:
     """From id, consumer, hash and expiry of each key."""
     numbers: dict[str, int] = {}
     records, ids = bytearray(), bytearray()
@@ -145,15 +149,14 @@ class Keys:
         with told(self.file):
             return self.file.stat().st_ino, int(self._run("PRAGMA data_version").fetchone()[0])
 
-    async def packed(self) -> PackedKeys:
-        """Every key that is not revoked, read in turns of the loop."""
-        with closing(self._run("SELECT id, consumer, hash, expires FROM api_keys WHERE revoked IS NULL")) as cursor:
-            rows: list[tuple[str, str, str, int | None]] = []
-            with told(self.file):
-                while turn := cursor.fetchmany(TURN):
-                    rows += turn
-                    await asyncio.sleep(0)
-        return pack(rows)
+    def good(self) -> sqlite3.Cursor:
+        """Rows for `pack` of every key that is not revoked; `turn` reads them."""
+        return self._run("SELECT id, consumer, hash, expires FROM api_keys WHERE revoked IS NULL")
+
+    def turn(self, cursor: sqlite3.Cursor) -> list[Row]:
+        """The next rows; none at the end."""
+        with told(self.file):
+            return cursor.fetchmany(TURN)
 
     def _run(self, statement: str, *values: object) -> sqlite3.Cursor:
         with told(self.file):
@@ -171,28 +174,52 @@ class KeysSource(Source, frozen=True):
         if not Path(self.file).exists():
             return msgspec.msgpack.encode(pack([]))
         with closing(Keys(Path(self.file))) as keys:
-            return msgspec.msgpack.encode(await keys.packed())
+            return _packed(list(chain.from_iterable(iter(partial(keys.turn, keys.good()), []))))
 
     async def run(self, publish: Publish, wanted: asyncio.Event, log: Log) -> None:  # noqa: ARG002 - the file is looked at too often for anyone to want more
-        """See Source."""
-        while True:
-            try:
-                with closing(Keys(Path(self.file))) as keys:
-                    await _follow(keys, publish)
-            except GatewayError as error:
-                log("error", "store-failed", file=self.file, reason=str(error), hint="keys that were read before go on")
-                await asyncio.sleep(RETRY)
+        """See Source. A thread of its own reads: neither a slow disk nor a hundred thousand keys hold the supervisor up."""
+        clerk = Clerk("keys")
+        try:
+            while True:
+                try:
+                    await _follow(clerk, Path(self.file), publish)
+                except GatewayError as error:
+                    log("error", "store-failed", file=self.file, reason=str(error), hint="keys that were read before go on")
+                    await asyncio.sleep(RETRY)
+        finally:
+            clerk.dismiss()
 
 
-async def _follow(keys: Keys, publish: Publish) -> None:
+async def _follow(clerk: Clerk, file: Path, publish: Publish) -> None:
     """Until another file stands in its place."""
-    inode, version = keys.version()
-    publish(msgspec.msgpack.encode(await keys.packed()))
-    while True:
-        await asyncio.sleep(POLL)
-        found = keys.version()
-        if found[0] != inode:
-            return
-        if found[1] != version:
-            version = found[1]
-            publish(msgspec.msgpack.encode(await keys.packed()))
+    keys = await clerk.do(partial(Keys, file))
+    try:
+        inode, version = await clerk.do(keys.version)
+        publish(await _read(clerk, keys))
+        while True:
+            await asyncio.sleep(POLL)
+            found = await clerk.do(keys.version)
+            if found[0] != inode:
+                return
+            if found[1] != version:
+                version = found[1]
+                publish(await _read(clerk, keys))
+    finally:
+        await clerk.do(keys.close)
+
+
+async def _read(clerk: Clerk, keys: Keys) -> bytes:
+    """In turns: a fork waits until SQLite is done, but not for long (clerk.py)."""
+    cursor = await clerk.do(keys.good)
+    try:
+        rows: list[Row] = []
+        while turn := await clerk.do(partial(keys.turn, cursor)):
+            rows += turn
+        return await clerk.do(partial(_packed, rows))
+    finally:
+        await clerk.do(cursor.close)
+
+
+def _packed(rows: list[Row]) -> bytes:
+    """PackedKeys as MessagePack."""
+    return msgspec.msgpack.encode(pack(rows))

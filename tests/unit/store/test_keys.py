@@ -104,16 +104,16 @@ def test_only_keys_that_are_there_can_be_revoked_and_only_once(keys: Keys) -> No
 def test_what_is_packed_is_what_workers_find(keys: Keys, clock: Clock) -> None:
     (lasting, first), (short, second), (gone, third) = (keys.create("alice", seconds) for seconds in (None, 10, None))
     keys.revoke(gone.id)
-    found = known(msgspec.msgpack.encode(asyncio.run(keys.packed())))
+    found = known(asyncio.run(KeysSource(file=str(keys.file)).once()))
     assert found.find(first.encode()) == (lasting.id, 3, 0)
     assert found.find(second.encode()) == (short.id, 3, 1_000_010)
     assert found.find(third.encode()) is None
 
 
-def test_more_keys_than_one_turn_of_the_loop_reads(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_keys_than_are_read_at_once(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gw.store.keys.TURN", 2)
     texts = [keys.create(f"c{number}", None)[1] for number in range(5)]
-    found = known(msgspec.msgpack.encode(asyncio.run(keys.packed())))
+    found = known(asyncio.run(KeysSource(file=str(keys.file)).once()))
     assert all(found.find(text.encode()) for text in texts)
 
 

@@ -7,7 +7,6 @@ from libc.string cimport memcmp, memcpy, memset
 from gw._fast.openssl cimport (
     EVP_DigestFinal_ex, EVP_DigestInit_ex2, EVP_DigestUpdate, EVP_MD, EVP_MD_CTX_free, EVP_MD_CTX_new, EVP_MD_fetch,
 )
-
 from gw._fast.pages cimport table_room
 
 cdef enum:

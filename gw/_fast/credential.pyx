@@ -8,6 +8,7 @@ from gw._fast.answer cimport R_DECISION_UNAVAILABLE, R_EXPIRED_CREDENTIAL, R_INV
 from gw._fast.api_keys cimport ApiKey, ApiKeys, api_key_find, api_keys_release
 from gw._fast.h1 cimport H1_DONE, head_start, request_feed
 from gw._fast.headers cimport FIELD_DROP, H_AUTHORIZATION, H_COOKIE, Field, head_find_id, same_name, same_token
+from gw._fast.pages cimport prefetch
 from gw._fast.plane cimport STEP_NEXT, Consumer, Exchange, Identity, LaneState, SnapshotState
 from gw._fast.predicate cimport query_decode, query_equals
 from gw._fast.step cimport Step, step_refuses
@@ -166,10 +167,6 @@ cdef void _look(Exchange* x, const Place* place, Found* found, bint cut) noexcep
         _cookies(x, place, found, cut)
 
 
-cdef extern from *:
-    void prefetch "__builtin_prefetch"(const void* p) noexcept nogil     # both lines are needed soon, and seldom there: they are fetched side by side
-
-
 cdef const ApiKey* _whose(const KeyRule* rule, const Place* place, const Found* found) noexcept nogil:
     cdef char decoded[KEY_MAX]
     if found.times != 1:
@@ -188,7 +185,7 @@ cdef void _is_known(Exchange* x, const KeyRule* rule, const ApiKey* key) noexcep
     memset(who, 0, sizeof(Identity))
     who.presented = 1
     who.consumer = &x.snapshot.consumers[key.consumer]
-    prefetch(who.consumer)
+    prefetch(who.consumer)          # with the id: both are needed soon, and seldom in the cache
     prefetch(key.id)
     who.method = rule.method
     who.method_len = rule.method_len

@@ -46,11 +46,12 @@ class _Identity(TypedDict):
 class Inquiry:
     """One request asked of a lane that serves nobody. Call `route`, then `step` until it returns None, then what you want to know, and `close` it before the lane."""
 
-    def __new__(cls, lane: Lane, head: bytes, client: str, secure: bool, now_us: int, wall_s: int, body: bytes | None = None, answer: bytes | None = None) -> Inquiry:
+    def __new__(
+        cls, lane: Lane, head: bytes, client: str, secure: bool, now_us: int, wall_s: int, body: bytes | None = None, answer: tuple[bytes, bytes] | None = None
+    ) -> Inquiry:
         """`now_us` is the monotonic clock that limits are counted by, `wall_s` seconds since 1970 that dates are judged by.
 
-        `body` is in the framing that the head announces, None when only the head is told; a chunked one is one chunk and the last. `answer` is what the endpoint
-        answers, head and body, in the same way; None when that is not known.
+        `body` is without its framing, None when only the head is told; `answer` is head and body of what the endpoint answers, None when that is not known.
         """
 
     def close(self) -> None:

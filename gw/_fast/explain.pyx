@@ -1,6 +1,9 @@
 """The engine of live traffic asked about one request, offline: same route search, same steps, same heads, no sockets."""
 
 cimport cython
+
+from gw._fast.shm import PHASES
+
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint32_t, uint8_t, uintptr_t
@@ -29,21 +32,12 @@ from gw._fast.plane cimport (
 )
 from gw._fast.relay cimport RELAY_DONE, RELAY_MORE, RELAY_SHORT, RELAY_TOO_LARGE
 from gw._fast.selector cimport Selector, selector_key
+from gw._fast.shm cimport ON_DONE, ON_ORIGIN_REQUEST, ON_REQUEST, ON_REQUEST_BODY, ON_RESPONSE
 from gw._fast.slab cimport Buf, buf_give
 from gw._fast.step cimport Step, holds_end
 from gw._fast.stream cimport CONN_CLIENT, CONN_ORIGIN, PEER_EOF, RX_SIZE, TX_SIZE, Conn, clock_us
 
 cdef enum: WAITING = -2
-
-cdef enum:                      # phases, in the order of life; the names are those of hooks
-    ON_REQUEST = 0
-    ON_REQUEST_BODY = 1
-    ON_ORIGIN_REQUEST = 2
-    ON_RESPONSE = 3
-    ON_RESPONSE_BODY = 4
-    OVER = 5
-
-cdef tuple PHASES = ("request", "request_body", "origin_request", "response", "response_body")
 
 
 cdef void _resume(Exchange* x, int verdict) noexcept with gil:
@@ -59,8 +53,10 @@ cdef class Inquiry:
     cdef Conn* origin           # owned: stands for a connection to the endpoint chosen
     cdef Buf body               # what the client has sent behind the head: `sent`
     cdef bytearray head         # what x.head points into; steps may take a credential out of it
-    cdef bytearray sent         # the request's body, in its framing
-    cdef bytearray given        # what the endpoint answers, in its framing; None: that is not known
+    cdef bytes told             # the request's body; None: only the head is told
+    cdef bytes sent             # it, in its framing
+    cdef bytes given_head       # what the endpoint answers; None: that is not known
+    cdef bytes given_body
     cdef bytes origin_head      # as it would go to the endpoint; None until it was written
     cdef bytes reply            # the endpoint's answer as the client would get it; None until it was written
     cdef dict steps             # (function, self) of a request or response step, (0, self) of one that watches -> Step
@@ -69,18 +65,17 @@ cdef class Inquiry:
     cdef uint32_t at_origin     # the hold behind which the next step of ON_ORIGIN_REQUEST is looked for
     cdef int phase
     cdef int verdict            # of a step that waited, once its task is done
-    cdef bint whole             # the body is told, not just the head
     cdef bint gathered          # a body of this phase is kept for its steps
     cdef bint answered          # gw answers by itself: a step has, or something failed
 
-    def __cinit__(self, Lane lane not None, bytes head, str client, bint secure, int64_t now_us, int64_t wall_s, bytes body=None, bytes answer=None):
+    def __cinit__(self, Lane lane not None, bytes head, str client, bint secure, int64_t now_us, int64_t wall_s, bytes body=None, tuple answer=None):
         cdef bytes address = client.encode()[:45]
         cdef Step step
         self.lane = lane
         self.head = bytearray(head)
-        self.sent = bytearray(body or b"")
-        self.whole = body is not None
-        self.given = None if answer is None else bytearray(answer)
+        self.told = body
+        if answer is not None:
+            self.given_head, self.given_body = answer
         self.x = <Exchange*>calloc(1, sizeof(Exchange))
         self.client = <Conn*>calloc(1, sizeof(Conn))
         self.origin = <Conn*>calloc(1, sizeof(Conn))
@@ -90,8 +85,6 @@ cdef class Inquiry:
         lane.state.reactor.now_ms = now_us // 1000
         lane.state.reactor.wall_us = wall_s * 1000000 - now_us
         lane.state.resume = _resume
-        self.body.data = PyByteArray_AS_STRING(self.sent)
-        self.body.end = self.body.cap = len(self.sent)
         self.client.kind = CONN_CLIENT
         self.client.reactor = self.origin.reactor = &lane.state.reactor
         self.client.inbuf = &self.body
@@ -122,7 +115,7 @@ cdef class Inquiry:
     def close(self) -> None:
         """Give back what the request holds. It cannot be asked again."""
         self._end()
-        self.phase = OVER
+        self.phase = ON_DONE
 
     cdef void _end(self) noexcept:
         if self.x != NULL and self.x.snapshot != NULL:
@@ -156,8 +149,11 @@ cdef class Inquiry:
             raise ValueError("the head is not whole: it ends with an empty line")
         make_id(x)
         body_start(&x.up, x.request.framing, x.request.length)
-        if x.up.done or not self.whole:
+        if x.up.done or self.told is None:
             x.flags |= X_DONE_UP
+        self.sent = _framed(self.told or b"", x.request.framing == BODY_CHUNKED)
+        self.body.data = PyBytes_AS_STRING(self.sent)
+        self.body.end = self.body.cap = <uint32_t>len(self.sent)
         x.own.reason = exchange_route(x, NULL if trace is None else <void*>trace) if code == H1_DONE else fault_reason(x.request.fault)
         self.answered = x.own.reason != R_NONE
         client = client_address(x, &n)
@@ -184,7 +180,7 @@ cdef class Inquiry:
         """
         cdef StepCall* call
         cdef dict found
-        while self.phase != OVER:
+        while self.phase != ON_DONE:
             call = NULL if self.answered else self._due()
             if call == NULL:
                 self._phase_over()
@@ -218,9 +214,7 @@ cdef class Inquiry:
         self.at = call
         self.running = step
         self.verdict = call.run(call.self, self.x)
-        if self.verdict == STEP_NEXT and ((self.phase == ON_REQUEST and step.watches and "request" not in step.phases()) or (self.phase == ON_RESPONSE and not step.python)):
-            return None
-        if self.phase == ON_RESPONSE and "response" not in step.phases():
+        if self.verdict == STEP_NEXT and (PHASES[self.phase] not in step.phases() or (self.phase == ON_RESPONSE and not step.python)):
             return None
         return {"policy": step.name, "pointer": step.pointer, "phase": PHASES[self.phase], "us": clock_us() - began, **self._judged()}
 
@@ -277,11 +271,11 @@ cdef class Inquiry:
             allow_upgrade(x)
         self.gathered = x.request.flags & MSG_WATCHED and gathers_up(x)
         if not self.gathered:
-            if self.whole and x.allowance.max_body and len(self._told()) > x.allowance.max_body:
+            if self.told is not None and x.allowance.max_body and len(self.told) > x.allowance.max_body:
                 self._fail(R_BODY_TOO_LARGE)        # a chunked one, of which the head does not tell
             x.flags |= X_DONE_UP
             return
-        if not self.whole and not x.up.done:
+        if self.told is None and not x.up.done:
             raise ValueError("a policy looks at this request's body: the head announces one, and none was given")
         while code == RELAY_MORE:
             code = gather_up(x)
@@ -312,13 +306,13 @@ cdef class Inquiry:
             self._fail(R_AMBIGUOUS_PATH if x.path_code else R_INTERNAL)
             return
         self.origin_head = PyBytes_FromStringAndSize(out.start, out.p - out.start)
-        if self.given is not None and x.choice >= 0:
+        if self.given_head is not None and x.choice >= 0:
             self._take_answer()
 
     cdef _take_answer(self):
         cdef Exchange* x = self.x
         head_start(&x.answer_parser, &x.answer_head, MAX_FIELDS)
-        if response_feed(&x.answer_parser, PyByteArray_AS_STRING(self.given), len(self.given), x.lane.reactor.slab.cap - 1, &x.answer) != H1_DONE:
+        if response_feed(&x.answer_parser, PyBytes_AS_STRING(self.given_head), <uint32_t>len(self.given_head), x.lane.reactor.slab.cap - 1, &x.answer) != H1_DONE:
             raise ValueError("the endpoint's answer is malformed")
         if x.answer.status < 200:
             raise ValueError(f"the endpoint's answer has the status {x.answer.status}, which is not a final one")
@@ -331,10 +325,12 @@ cdef class Inquiry:
 
     cdef _take_answer_body(self):
         cdef Exchange* x = self.x
+        cdef bytes framed
         cdef int code
         self.gathered = x.flags & X_RESPONDING and x.bodies != NULL and gathers_down(x)
         if self.gathered:
-            code = gather_down(x, PyByteArray_AS_STRING(self.given) + x.answer.head_len, <uint32_t>(len(self.given) - x.answer.head_len))
+            framed = _framed(self.given_body, x.down.framing == BODY_CHUNKED)
+            code = gather_down(x, PyBytes_AS_STRING(framed), <uint32_t>len(framed))
             if code == RELAY_TOO_LARGE or code == RELAY_SHORT:
                 self._fail(R_ANSWER_TOO_LARGE if code == RELAY_TOO_LARGE else R_OVERLOADED)
             elif code != RELAY_DONE:
@@ -350,7 +346,7 @@ cdef class Inquiry:
                 return
             body = body_bytes(x, True)
         else:
-            body = b"" if x.down.done else _decoded(bytes(self.given[x.answer.head_len:]), x.down.framing == BODY_CHUNKED)
+            body = b"" if x.down.done else self.given_body
         choose_framing(x)
         out_init(&out, x.lane.reactor.tx, TX_SIZE - RX_SIZE - 16384)
         response_head(x, &out)
@@ -389,14 +385,11 @@ cdef class Inquiry:
 
     def forwarded_body(self) -> bytes | None:
         """The body as it would follow, without its framing; None when it is not known."""
-        if self.origin_head is None or not self.whole:
+        if self.origin_head is None or self.told is None:
             return None
         if self.x.bodies != NULL and self.x.bodies.up.whole:
             return body_bytes(self.x, False)
-        return self._told()
-
-    cdef bytes _told(self):
-        return _decoded(bytes(self.sent), self.x.request.framing == BODY_CHUNKED)
+        return self.told
 
     def answer(self) -> bytes:
         """What the client gets, bodies without their framing: the endpoint's answer if that was given, or the one that gw makes by itself; else empty."""
@@ -446,6 +439,6 @@ cdef str _text(const char* text, uint32_t n):
     return PyBytes_FromStringAndSize(text, n).decode("utf-8", "replace") if text != NULL else ""
 
 
-cdef bytes _decoded(bytes framed, bint chunked):
-    """A chunked body is given as one chunk."""
-    return framed[framed.index(b"\n") + 1:framed.rindex(b"\r\n0\r\n")] if chunked and not framed.startswith(b"0") else b"" if chunked else framed
+cdef bytes _framed(bytes body, bint chunked):
+    """As it would come from its sender: in one chunk, or as it is."""
+    return (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + b"0\r\n\r\n" if chunked else body

@@ -70,11 +70,8 @@ cdef int _on_request_field(Parser* engine, const char* at, size_t n) noexcept no
     cdef const char* p = at + n
     cdef const char* last
     cdef Field* field
-    cdef int code
-    if parser.end - p < LONG + 4:
-        return _on_field(engine, at, n)
-    code = _on_field(engine, at, n)
-    if code:
+    cdef int code = _on_field(engine, at, n)
+    if code or parser.end - p < LONG + 4:
         return code
     field = &parser.head.fields[parser.head.n_fields - 1]
     if p[0] != c":" or controls(p + LONG - 16) or _frames(parser.head.base + field.name, field.name_len):

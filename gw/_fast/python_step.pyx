@@ -15,23 +15,17 @@ from gw._fast.budget cimport Budget, budget_spent
 from gw._fast.hist cimport hist_add
 from gw._fast.hooks cimport Refusal, Request, Response, field_lines, hook_view, text_kept
 from gw._fast.plane cimport BY_GATEWAY, STEP_ANSWER, STEP_NEXT, STEP_PARK, Exchange, Watch
-from gw._fast.shm cimport PolicyStats, Segment, shm_policy
+from gw._fast.shm cimport (
+    ON_DONE, ON_ORIGIN_REQUEST, ON_REQUEST, ON_REQUEST_BODY, ON_RESPONSE, ON_RESPONSE_BODY, PolicyStats, Segment, shm_policy,
+)
 from gw._fast.step cimport Step, step_refuses
 from gw._fast.stream cimport clock_us
 
 cdef object _get_running_loop = asyncio.get_running_loop
-cdef enum:                      # phases: index of a policy's histogram
-    REQUEST = 0
-    REQUEST_BODY = 1
-    ORIGIN_REQUEST = 2
-    RESPONSE = 3
-    RESPONSE_BODY = 4
-    DONE = 5
-
 cdef enum:
     ANSWER_MAX = 196608         # an answer of our own leaves in one piece: this much of it, and our own fields, fit reactor.tx
 
-cdef dict RETURNS = {REQUEST: "None, a Response or a Refusal", REQUEST_BODY: "None, bytes, a Response or a Refusal", RESPONSE_BODY: "None or bytes"}
+cdef dict RETURNS = {ON_REQUEST: "None, a Response or a Refusal", ON_REQUEST_BODY: "None, bytes, a Response or a Refusal", ON_RESPONSE_BODY: "None or bytes"}
 
 
 cdef void hooks_release(Exchange* x) noexcept nogil:
@@ -59,7 +53,7 @@ cdef _release(Exchange* x):
 
 cdef int _run_request(void* self, Exchange* x) noexcept nogil:
     with gil:
-        return (<PythonStep>self)._call(x, REQUEST)
+        return (<PythonStep>self)._call(x, ON_REQUEST)
 
 
 cdef int _run_watch(void* self, Exchange* x) noexcept nogil:
@@ -68,17 +62,17 @@ cdef int _run_watch(void* self, Exchange* x) noexcept nogil:
 
 cdef int _run_request_body(void* self, Exchange* x) noexcept nogil:
     with gil:
-        return (<PythonStep>self)._call(x, REQUEST_BODY)
+        return (<PythonStep>self)._call(x, ON_REQUEST_BODY)
 
 
 cdef int _run_origin_request(void* self, Exchange* x) noexcept nogil:
     with gil:
-        return (<PythonStep>self)._call(x, ORIGIN_REQUEST)
+        return (<PythonStep>self)._call(x, ON_ORIGIN_REQUEST)
 
 
 cdef int _run_response(void* self, Exchange* x) noexcept nogil:
     with gil:
-        return (<PythonStep>self)._call(x, RESPONSE)
+        return (<PythonStep>self)._call(x, ON_RESPONSE)
 
 
 cdef int _keep_head(void* self, Exchange* x) noexcept nogil:
@@ -88,12 +82,12 @@ cdef int _keep_head(void* self, Exchange* x) noexcept nogil:
 
 cdef int _run_response_body(void* self, Exchange* x) noexcept nogil:
     with gil:
-        return (<PythonStep>self)._call(x, RESPONSE_BODY)
+        return (<PythonStep>self)._call(x, ON_RESPONSE_BODY)
 
 
 cdef int _run_done(void* self, Exchange* x) noexcept nogil:
     with gil:
-        return (<PythonStep>self)._call(x, DONE)
+        return (<PythonStep>self)._call(x, ON_DONE)
 
 
 @cython.final
@@ -122,7 +116,7 @@ cdef class PythonStep(Step):
         self.waits = tuple([inspect.iscoroutinefunction(hook) for hook in self.hooks])
         self.slot = slot
         self.budget = budget or {"time_us": 0, "window": 0, "most": 0, "quarantine": 0, "skips": 0}
-        for phase, reason in ((DONE, "runs after the exchange and cannot be async"), (ORIGIN_REQUEST, "runs while a connection waits for it and cannot be async")):
+        for phase, reason in ((ON_DONE, "runs after the exchange and cannot be async"), (ON_ORIGIN_REQUEST, "runs while a connection waits for it and cannot be async")):
             if self.waits[phase]:
                 raise TypeError(f"policy {name}: the hook `{_PHASES[phase]}` {reason}")
         self.request.self = self.response.self = self.done.self = <void*>self
@@ -171,7 +165,7 @@ cdef class PythonStep(Step):
             return STEP_NEXT            # an answer of our own leaves at once: nothing waits in front of it
         if self.stats != NULL and self.stats.quarantined == x.snapshot.revision:
             return self._without(x, phase)
-        if (phase == REQUEST_BODY or phase == RESPONSE_BODY) and not body_ready(x, phase == RESPONSE_BODY):
+        if (phase == ON_REQUEST_BODY or phase == ON_RESPONSE_BODY) and not body_ready(x, phase == ON_RESPONSE_BODY):
             return step_refuses(x, R_OVERLOADED, NULL, 0)
         x.lane.stats.hook_calls += 1
         began = clock_us()
@@ -187,13 +181,13 @@ cdef class PythonStep(Step):
         return verdict
 
     cdef object _ask(self, Exchange* x, int phase):
-        if phase == REQUEST_BODY or phase == RESPONSE_BODY:
-            return self.hooks[phase](hook_view(x), body_bytes(x, phase == RESPONSE_BODY))
+        if phase == ON_REQUEST_BODY or phase == ON_RESPONSE_BODY:
+            return self.hooks[phase](hook_view(x), body_bytes(x, phase == ON_RESPONSE_BODY))
         return self.hooks[phase](hook_view(x))
 
     cdef int _without(self, Exchange* x, int phase):
         self.stats.skipped += 1
-        if self.budget.skips or phase == DONE or x.by == BY_GATEWAY:
+        if self.budget.skips or phase == ON_DONE or x.by == BY_GATEWAY:
             return STEP_NEXT
         return step_refuses(x, R_DECISION_UNAVAILABLE, NULL, 0)
 
@@ -229,11 +223,11 @@ cdef class PythonStep(Step):
         cdef Response response
         cdef bytes fields, body
         cdef const char* kept
-        cdef bint may_answer = phase == REQUEST or phase == REQUEST_BODY
+        cdef bint may_answer = phase == ON_REQUEST or phase == ON_REQUEST_BODY
         if answer is None:
-            return self._watch(x) if phase == REQUEST and self.watches else STEP_NEXT
-        if (phase == REQUEST_BODY or phase == RESPONSE_BODY) and isinstance(answer, bytes):
-            return STEP_NEXT if body_put(x, phase == RESPONSE_BODY, answer) else step_refuses(x, R_OVERLOADED, NULL, 0)
+            return self._watch(x) if phase == ON_REQUEST and self.watches else STEP_NEXT
+        if (phase == ON_REQUEST_BODY or phase == ON_RESPONSE_BODY) and isinstance(answer, bytes):
+            return STEP_NEXT if body_put(x, phase == ON_RESPONSE_BODY, answer) else step_refuses(x, R_OVERLOADED, NULL, 0)
         if may_answer and isinstance(answer, Refusal):
             return self._refuse(x, answer)
         if not may_answer or not isinstance(answer, Response):

@@ -16,11 +16,13 @@ cdef struct Rates:
     uint8_t tells               # clients are sent RateLimit and RateLimit-Policy
 
 
-cdef enum: LINES = 64
+cdef enum:
+    LINE_BITS = 6
+    LINES = 1 << LINE_BITS
 
 
 cdef class Lines:               # who waits in one worker behind the throttles of one snapshot
-    cdef Waiting rings[64]      # by a hash of the cell that a place was booked in; each in the order of arrival
+    cdef Waiting rings[LINES]   # by a hash of the cell that a place was booked in; each in the order of arrival
 
 
 cdef struct Queue:

@@ -1,8 +1,7 @@
 cimport cython
-
-from gw._fast.answer cimport R_RATE_LIMITED
 from libc.stdint cimport uint64_t, uintptr_t
 
+from gw._fast.answer cimport R_RATE_LIMITED
 from gw._fast.bucket cimport LIMIT_FULL, LIMIT_PASS, limit_give_back, limit_take, limit_take_all, window_init
 from gw._fast.hash cimport Hash
 from gw._fast.limit cimport SEEN_REFUSED, limit_full, limit_key, limit_refuses, limit_tells, whole_seconds
@@ -73,7 +72,7 @@ cdef inline int64_t wait_ms(int64_t wait_us) noexcept nogil:
 
 
 cdef inline Waiting* line_of(Queue* queue) noexcept nogil:
-    return &queue.rings[(<uint64_t>(<uintptr_t>queue.out.cell >> 4) * 0x9E3779B97F4A7C15ull) >> 58]
+    return &queue.rings[(<uint64_t>(<uintptr_t>queue.out.cell >> 4) * 0x9E3779B97F4A7C15ull) >> (64 - LINE_BITS)]
 
 
 cdef int throttle(void* self, Exchange* x) noexcept nogil:

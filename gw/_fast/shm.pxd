@@ -65,6 +65,15 @@ cdef struct RouteStats:             # one route in one worker; 64-bit words only
     uint64_t by_reason[64]          # index into gw.errors.REASONS
 
 
+cdef enum:                          # phases of a policy, in the order of life; their names are PHASES
+    ON_REQUEST = 0
+    ON_REQUEST_BODY = 1
+    ON_ORIGIN_REQUEST = 2
+    ON_RESPONSE = 3
+    ON_RESPONSE_BODY = 4
+    ON_DONE = 5
+
+
 cdef struct PolicyStats:            # Python hooks of one policy in one worker; 64-bit words only
     Hist phases[6]                  # time a call, or a turn of an asynchronous hook, held the worker up, us; in the order of life
     uint64_t over                   # of them: longer than the policy's budget

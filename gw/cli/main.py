@@ -235,7 +235,9 @@ def keys_revoke(key: Key, config: ConfigOption = None) -> None:
 
 
 @keys.command("rotate")
-def keys_rotate(key: Key, overlap: Annotated[str, typer.Option(metavar="DURATION", help="How long the old key goes on.")] = "1d", config: ConfigOption = None) -> None:
+def keys_rotate(
+    key: Key, overlap: Annotated[str, typer.Option(metavar="DURATION", help="How long the old key goes on.")] = "1d", config: ConfigOption = None
+) -> None:
     """Make a new key in place of an old one, and show it, this once."""
     from gw.cli.keys import rotate
 

@@ -170,9 +170,8 @@ class Engine:
         considered: list[tuple[int, str]] = []
         self._wall, self._now = time.time() if wall is None else wall, time.monotonic() if now is None else now
         now_us = round(self._now * 1_000_000)
-        head, sent = _request(method, url, headers or [], body)
-        given = _answer(reply, method) if reply else None
-        asked = Inquiry(self._lane, head, client, url.startswith("https://"), now_us, int(self._wall), sent, given)
+        head, given = _request(method, url, headers or [], body), _answer(reply, method) if reply else None
+        asked = Inquiry(self._lane, head, client, url.startswith("https://"), now_us, int(self._wall), body, given)
         try:
             found = asked.route(lambda route, text: considered.append((route, text)))
             verdicts = await _steps(asked)
@@ -236,30 +235,25 @@ def decide(snapshot: Snapshot, segment: Segment, method: str, url: str, headers:
         engine.close()
 
 
-def _request(method: str, url: str, headers: list[tuple[str, str]], body: bytes | None) -> tuple[bytes, bytes | None]:
-    """Its head, and the body in the framing that the head announces."""
+def _request(method: str, url: str, headers: list[tuple[str, str]], body: bytes | None) -> bytes:
     parts = urlsplit(url)
     host = [] if any(name.lower() == "host" for name, _ in headers) else [("Host", parts.netloc or "localhost")]
     target = url[len(f"{parts.scheme}://{parts.netloc}") :].partition("#")[0] or "/" if parts.scheme else url
-    length, framed = _framed(headers, body) if body is not None else ([], None)
-    return _head(f"{method} {target} HTTP/1.1", [*host, *headers, *(length if body else [])]), framed
+    length = [] if body is None else _length(headers, body)
+    return _head(f"{method} {target} HTTP/1.1", [*host, *headers, *(length if body else [])])
 
 
-def _answer(reply: Reply, method: str) -> bytes:
-    """Head and body, in one piece."""
+def _answer(reply: Reply, method: str) -> tuple[bytes, bytes]:
     bodiless = method == "HEAD" or reply.status in (204, 304)
-    length, framed = ([], b"") if bodiless else _framed(reply.headers, reply.body)
-    return _head(f"HTTP/1.1 {reply.status} ", [*reply.headers, *length]) + framed
+    return _head(f"HTTP/1.1 {reply.status} ", [*reply.headers, *([] if bodiless else _length(reply.headers, reply.body))]), reply.body
 
 
-def _framed(headers: list[tuple[str, str]], body: bytes) -> tuple[list[tuple[str, str]], bytes]:
-    """The field that announces a body where none does, and the body as the fields announce it. Raises ValueError when they announce another one."""
+def _length(headers: list[tuple[str, str]], body: bytes) -> list[tuple[str, str]]:
+    """The field that announces a body, where none does. Raises ValueError when one announces another body."""
     named = {name.lower(): value.strip() for name, value in headers}
-    if "transfer-encoding" in named:
-        return [], b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
-    if "content-length" in named and named["content-length"] != str(len(body)):
+    if named.get("content-length", str(len(body))) != str(len(body)):
         raise ValueError(f"Content-Length is {named['content-length']}, and the body has {len(body)} bytes")
-    return [] if "content-length" in named else [("Content-Length", str(len(body)))], body
+    return [] if named.keys() & {"transfer-encoding", "content-length"} else [("Content-Length", str(len(body)))]
 
 
 def _head(first: str, fields: list[tuple[str, str]]) -> bytes:

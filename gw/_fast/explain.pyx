@@ -2,7 +2,7 @@
 
 cimport cython
 
-from gw._fast.shm import PHASES
+from gw._fast.shm import PHASES as _PHASES
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -214,9 +214,9 @@ cdef class Inquiry:
         self.at = call
         self.running = step
         self.verdict = call.run(call.self, self.x)
-        if self.verdict == STEP_NEXT and (PHASES[self.phase] not in step.phases() or (self.phase == ON_RESPONSE and not step.python)):
+        if self.verdict == STEP_NEXT and (_PHASES[self.phase] not in step.phases() or (self.phase == ON_RESPONSE and not step.python)):
             return None
-        return {"policy": step.name, "pointer": step.pointer, "phase": PHASES[self.phase], "us": clock_us() - began, **self._judged()}
+        return {"policy": step.name, "pointer": step.pointer, "phase": _PHASES[self.phase], "us": clock_us() - began, **self._judged()}
 
     cdef dict _judged(self):
         cdef str word = "pass"

@@ -9,10 +9,9 @@ import sqlite3
 import string
 import struct
 import time
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
@@ -173,29 +172,38 @@ class KeysSource(Source, frozen=True):
         """Nothing is made: a file that is not there has no keys."""
         if not Path(self.file).exists():
             return msgspec.msgpack.encode(pack([]))
-        with closing(Keys(Path(self.file))) as keys:
-            return _packed(list(chain.from_iterable(iter(partial(keys.turn, keys.good()), []))))
+        async with _opened(Path(self.file)) as (keys, clerk):
+            return await _read(keys, clerk)
 
     async def run(self, publish: Publish, wanted: asyncio.Event, log: Log) -> None:  # noqa: ARG002 - the file is looked at too often for anyone to want more
         """See Source. A thread of its own reads: neither a slow disk nor a hundred thousand keys hold the supervisor up."""
-        clerk = Clerk("keys")
-        try:
-            while True:
-                try:
-                    await _follow(clerk, Path(self.file), publish)
-                except GatewayError as error:
-                    log("error", "store-failed", file=self.file, reason=str(error), hint="keys that were read before go on")
-                    await asyncio.sleep(RETRY)
-        finally:
-            clerk.dismiss()
+        while True:
+            try:
+                await _follow(Path(self.file), publish)
+            except GatewayError as error:
+                log("error", "store-failed", file=self.file, reason=str(error), hint="keys that were read before go on")
+                await asyncio.sleep(RETRY)
 
 
-async def _follow(clerk: Clerk, file: Path, publish: Publish) -> None:
-    """Until another file stands in its place."""
-    keys = await clerk.do(partial(Keys, file))
+@asynccontextmanager
+async def _opened(file: Path) -> AsyncIterator[tuple[Keys, Clerk]]:
+    """The keys, for this clerk alone."""
+    clerk = Clerk("keys")
     try:
+        keys = await clerk.do(partial(Keys, file))
+        try:
+            yield keys, clerk
+        finally:
+            await clerk.do(keys.close)
+    finally:
+        clerk.dismiss()
+
+
+async def _follow(file: Path, publish: Publish) -> None:
+    """Until another file stands in its place."""
+    async with _opened(file) as (keys, clerk):
         inode, version = await clerk.do(keys.version)
-        publish(await _read(clerk, keys))
+        publish(await _read(keys, clerk))
         while True:
             await asyncio.sleep(POLL)
             found = await clerk.do(keys.version)
@@ -203,23 +211,16 @@ async def _follow(clerk: Clerk, file: Path, publish: Publish) -> None:
                 return
             if found[1] != version:
                 version = found[1]
-                publish(await _read(clerk, keys))
-    finally:
-        await clerk.do(keys.close)
+                publish(await _read(keys, clerk))
 
 
-async def _read(clerk: Clerk, keys: Keys) -> bytes:
-    """In turns: a fork waits until SQLite is done, but not for long (clerk.py)."""
+async def _read(keys: Keys, clerk: Clerk) -> bytes:
+    """PackedKeys as MessagePack; in turns: a fork waits until SQLite is done, but not for long (clerk.py)."""
     cursor = await clerk.do(keys.good)
     try:
         rows: list[Row] = []
         while turn := await clerk.do(partial(keys.turn, cursor)):
             rows += turn
-        return await clerk.do(partial(_packed, rows))
+        return await clerk.do(lambda: msgspec.msgpack.encode(pack(rows)))
     finally:
         await clerk.do(cursor.close)
-
-
-def _packed(rows: list[Row]) -> bytes:
-    """PackedKeys as MessagePack."""
-    return msgspec.msgpack.encode(pack(rows))

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.unit.fast.rig import Origin, Rig, until
+from tests.unit.fast.rig import Rig, until
 from tests.unit.policy.asking import Service
-
-
-@pytest.fixture
-def origin() -> Iterator[Origin]:
-    made = Origin()
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -27,12 +19,12 @@ def service() -> Iterator[Service]:
 
 
 @pytest.fixture
-def rig(tmp_path: Path, origin: Origin, service: Service) -> Iterator[Callable[..., Rig]]:
+def rig(rig: Callable[..., Rig], service: Service) -> Iterator[Callable[..., Rig]]:
     """Call it with the YAML of services and routes. Policies go with their revision, and close their connections then."""
     made: list[Rig] = []
 
     def make(config: str, **policies: str) -> Rig:
-        made.append(Rig(tmp_path, config, **policies))
+        made.append(rig(config, **policies))
         return made[-1]
 
     yield make
@@ -41,4 +33,3 @@ def rig(tmp_path: Path, origin: Origin, service: Service) -> Iterator[Callable[.
         until(lambda at=each: at.stats()["exchanges"] == 0, "every exchange has ended")
         each.reload("routes: [{path: /, respond: {body: new}}]")
         until(lambda at=each: at.call(lambda: len(asyncio.all_tasks(at.loop))) == 1, "nothing is asked any more")
-        each.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,13 +22,6 @@ consumers:
   alice: {{api_keys: [{{id: a1, hash: '{hashed("secret")}'}}]}}
   visitors: {{groups: [public]}}
 """
-
-
-@pytest.fixture
-def origin() -> Iterator[Origin]:
-    made = Origin()
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(("consumer", "told"), [("visitors", ["visitors"]), ("null", [])])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -37,26 +38,9 @@ Make = Callable[..., Client]
 
 
 @pytest.fixture
-def origin() -> Iterator[Origin]:
-    made = Origin()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def client(tmp_path: Path, origin: Origin) -> Iterator[Make]:
+def client(client: Make) -> Make:
     """A client of a gateway whose only route has these policies."""
-    rigs: list[Rig] = []
-    clients: list[Client] = []
-
-    def make(*policies: str, more: str = CONSUMERS) -> Client:
-        rigs.append(Rig(tmp_path, behind(origin, *policies, more=more)))
-        clients.append(Client(rigs[-1].port))
-        return clients[-1]
-
-    yield make
-    for each in [*clients, *rigs]:
-        each.close()
+    return partial(client, more=CONSUMERS)
 
 
 @pytest.fixture

@@ -51,13 +51,6 @@ def build(config: Config, tools: Tools) -> Hooks:
 
 
 @pytest.fixture
-def origin() -> Iterator[Origin]:
-    made = Origin()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def rig(tmp_path: Path, origin: Origin) -> Iterator[Callable[..., Rig]]:
     """Call it with policies as YAML and more sections; modules `look` and `key` are there."""
     made: list[Rig] = []

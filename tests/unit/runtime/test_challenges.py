@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import argon2
@@ -57,26 +58,9 @@ Serve = Callable[..., Client]
 
 
 @pytest.fixture
-def origin() -> Iterator[Origin]:
-    made = Origin()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def serve(tmp_path: Path, origin: Origin) -> Iterator[Serve]:
+def serve(client: Serve) -> Serve:
     """A client of a gateway whose only route has these policies."""
-    open_now: list[Client | Rig] = []
-
-    def make(*policies: str, more: str = CALLERS) -> Client:
-        rig = Rig(tmp_path, behind(origin, *policies, more=more), says=SAYS, mute=MUTE)
-        client = Client(rig.port)
-        open_now.extend((client, rig))
-        return client
-
-    yield make
-    for each in open_now:
-        each.close()
+    return partial(client, more=CALLERS, says=SAYS, mute=MUTE)
 
 
 @pytest.mark.parametrize("refuses", [ACL, SCOPES, CLAIMS])

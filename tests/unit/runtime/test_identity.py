@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -71,24 +71,12 @@ Make = Callable[..., Rig]
 
 
 @pytest.fixture
-def origin() -> Iterator[Origin]:
-    made = Origin()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def rig(tmp_path: Path, origin: Origin) -> Iterator[Make]:
-    made: list[Rig] = []
-
+def rig(rig: Callable[..., Rig], origin: Origin) -> Make:
     def make(policies: str) -> Rig:
         config = f"services: {{one: {{endpoints: ['127.0.0.1:{origin.port}']}}}}\nroutes: [{{path: /, name: all, service: one, policies: {policies}}}]\n{CONSUMERS}"
-        made.append(Rig(tmp_path, config, key=KEY, slow=KEY, mark=MARK, edit=EDIT, nobody=NOBODY))
-        return made[-1]
+        return rig(config, key=KEY, slow=KEY, mark=MARK, edit=EDIT, nobody=NOBODY)
 
-    yield make
-    for each in made:
-        each.close()
+    return make
 
 
 ALTERNATIVES = "[any-of: [{key: {text: alice}}, {all-of: [{key: {text: bob}}, {slow: {text: bob}}]}, {any-of: [{slow: {text: carol}}, {key: {text: dave}}]}], mark: {text: route}]"
